@@ -1,0 +1,66 @@
+# The two commands of the README: `make run` and `make test`. Everything they need is installed into .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types laws check wheel-test bench crash docs interop clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "traced needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --quiet --editable '.[demo,test]'
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --quiet --editable '.[demo,test,lint]'
+	@touch $@
+
+run: $(VENV)/.run ## the daemon with a small instrumented shop and planted faults, http://127.0.0.1:4320/
+	$(BIN)/traced demo $(ARGS)
+
+test: $(VENV)/.test ## all tests but the long proofs
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.lint ## mypy, strict
+	$(BIN)/mypy
+
+laws: $(VENV)/.lint ## import laws, and that functions fit on a screen
+	$(BIN)/lint-imports
+	$(BIN)/python tests/laws/screen.py
+
+check: lint types laws test wheel-test ## what CI runs
+
+wheel-test: $(VENV)/.lint ## build the wheel, install it away from the checkout, analyse a file with it
+	bash tests/wheel/test_wheel.sh $(PYTHON) $(BIN)/python
+
+bench: $(VENV)/.test ## speeds and sizes, one figure a line (about three minutes)
+	$(BIN)/python -m tests.bench.bench $(ARGS)
+
+crash: $(VENV)/.test ## kill -9 under load, 100 times (about eight minutes)
+	$(BIN)/python tests/crash/crash.py $(ARGS)
+
+docs: $(VENV)/.test ## the documents that are written from the code
+	PYTHONPATH=tests $(BIN)/python -m documentation.generate
+
+interop: $(VENV)/.test ## unmodified OpenTelemetry SDKs of other languages (needs node and npm)
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+clean: ## remove what was installed and built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

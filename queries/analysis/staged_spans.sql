@@ -1,0 +1,44 @@
+-- The spans that arrived in a window, with names resolved: what one analysis pass reads of the store.
+-- params: since BIGINT, until BIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, flags UINTEGER, name VARCHAR, kind UTINYINT, start_time_unix_nano BIGINT, end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER, service_namespace VARCHAR, service_name VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, peer_name VARCHAR, database_name VARCHAR, server_address VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, response_status VARCHAR, error_type VARCHAR, links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
+SELECT
+    trace_id_high,
+    trace_id_low,
+    span_id,
+    parent_span_id,
+    flags,
+    name,
+    kind,
+    start_time_unix_nano,
+    end_time_unix_nano,
+    status_code,
+    dropped_links_count,
+    coalesce(service_namespace, '') AS service_namespace,
+    coalesce(service_name, '') AS service_name,
+    coalesce(service_instance_id, '') AS service_instance_id,
+    coalesce(host, '') AS host,
+    coalesce(telemetry_sdk_language, '') AS telemetry_sdk_language,
+    -- whom a caller names: the alias a person gave, else the address (of a SERVER, or who may be one, the address is its own)
+    coalesce(peer_service, CASE WHEN kind IN (3, 4) THEN server_address END, '') AS peer_name,
+    CASE
+        WHEN coalesce(db_system, db_namespace, db_name) IS NULL THEN ''
+        ELSE coalesce(
+            peer_service,
+            server_address,
+            network_peer_address || coalesce(':' || network_peer_port, ''),
+            db_namespace,
+            db_name,
+            db_system,
+            ''
+        )
+    END AS database_name,
+    coalesce(server_address, '') AS server_address,
+    coalesce(messaging_system, '') AS messaging_system,
+    coalesce(messaging_destination, '') AS messaging_destination,
+    coalesce(messaging_operation, '') AS messaging_operation,
+    coalesce(http_response_status_code, rpc_status_code, '') AS response_status,
+    coalesce(error_type, '') AS error_type,
+    links,
+    arrival_time_unix_nano
+FROM window_spans
+WHERE arrival_time_unix_nano > $since AND arrival_time_unix_nano <= $until

@@ -1,0 +1,308 @@
+"""When a trace is looked at, and what becomes of what was said of it when more of it comes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from arrivals import Watched, watched
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+CART = ["web SERVER a", "web CLIENT b<a", "cart SERVER c<b"]
+
+
+def late(line: str, seconds: float) -> str:
+    """Let a line's span arrive later."""
+    return f"{line} @{seconds}s"
+
+
+# ---------------------------------------------------------------------- quiet
+
+
+def test_a_trace_is_looked_at_once_it_has_been_quiet_for_the_settle_time() -> None:
+    run = watched(*CART)
+    run.at(29)
+    assert run.analysis.traces_analyzed == 0
+    run.at(31)
+    assert run.analysis.traces_analyzed == 1
+    assert run.analysis.spans_analyzed() == {"web": 2, "cart": 1}
+    assert run.graph() == {("user", "web", "virtual_node"): (1, 0), ("web", "cart", ""): (1, 0)}
+    for later in (33, 60, 3600):
+        run.at(later)
+    assert run.analysis.traces_analyzed == 1
+    assert run.graph()["web", "cart", ""] == (1, 0)
+
+
+def test_a_trace_that_still_grows_waits_and_is_counted_as_waiting() -> None:
+    run = watched("web SERVER a", *[late(f"web INTERNAL i{n}<a", 20 * n) for n in range(1, 6)])
+    for now in (35, 60, 90, 120, 129):
+        run.at(now)
+        assert run.analysis.traces_analyzed == 0
+    assert run.analysis.waiting_traces == 1
+    run.at(131)
+    assert run.analysis.traces_analyzed == 1
+    assert run.analysis.waiting_traces == 0
+    assert run.analysis.spans_analyzed() == {"web": 6}
+
+
+def test_with_a_settle_time_of_zero_a_trace_is_looked_at_at_once() -> None:
+    run = watched(late("web CLIENT b<a", 1), late("web SERVER a", 5), settle_seconds=0)
+    run.at(2)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    run.at(6)
+    assert run.counts() == {}
+    assert run.counter("traced_traces_analyzed") == 1
+    assert run.counter("traced_traces_reanalyzed") == 1
+
+
+@pytest.mark.parametrize("parent_comes", [35, 600, 3000])
+def test_a_late_parent_withdraws_what_was_said_and_counters_stay_honest(parent_comes: int) -> None:
+    run = watched("web CLIENT b<a", "cart SERVER c<b", late("web SERVER a", parent_comes))
+    run.at(31)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    before = run.counters()
+    run.at(parent_comes + 29)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    run.at(parent_comes + 31)
+    assert run.counts() == {}
+    assert run.graph() == {("user", "web", "virtual_node"): (1, 0), ("web", "cart", ""): (1, 0)}
+    after = run.counters()
+    assert all(after[k] >= n for k, n in before.items())
+    assert after["found", "orphan_span", "web", "", ""] == after["withdrawn", "orphan_span", "web", "", ""] == 1
+    assert run.analysis.spans_analyzed() == {"web": 2, "cart": 1}
+    assert run.analysis.traces_analyzed == 1
+
+
+def test_a_late_span_that_explains_nothing_withdraws_nothing_and_counts_nothing_twice() -> None:
+    run = watched("web CLIENT b<a", late("web INTERNAL i<b", 100))
+    run.at(31)
+    run.at(140)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    assert run.counters()["found", "orphan_span", "web", "", ""] == 1
+    assert run.counters()["missing", "web", ""] == 1
+    assert ("withdrawn", "orphan_span", "web", "", "") not in run.counters()
+    assert run.analysis.spans_analyzed() == {"web": 2}
+
+
+def test_a_late_server_takes_the_place_of_the_virtual_node_that_was_drawn() -> None:
+    run = watched("web SERVER a", "web CLIENT b<a addr=10.0.0.7", late("cart SERVER c<b ~300ms", 60))
+    run.at(31)
+    assert ("web", "10.0.0.7", "virtual_node") in run.graph()
+    before = run.counters()
+    run.at(100)
+    assert run.graph() == {("user", "web", "virtual_node"): (1, 0), ("web", "cart", ""): (1, 0)}
+    assert all(run.counters()[k] >= n for k, n in before.items())
+
+
+def test_a_ghost_of_before_becomes_the_service_once_its_address_is_known() -> None:
+    run = watched(
+        "web CLIENT one:a addr=10.0.0.7",
+        "web CLIENT two:a peer=stock",
+        late("web CLIENT three:a addr=10.0.0.7", 100),
+        late("cart SERVER three:b<a", 100),
+        late("stock SERVER four:b", 100),
+    )
+    run.at(31)
+    assert {k[1:] for k in run.graph()} == {("10.0.0.7", "virtual_node"), ("stock", "virtual_node")}
+    run.at(140)
+    assert run.graph() == {("web", "cart", ""): (2, 0), ("web", "stock", ""): (1, 0), ("user", "stock", "virtual_node"): (1, 0)}
+
+
+def test_a_nameless_span_counts_once_though_a_late_parent_names_it() -> None:
+    run = watched(*[f"- INTERNAL i{n}<a" for n in range(5)], late("web SERVER a", 60))
+    run.at(31)
+    run.at(100)
+    assert sum(run.analysis.spans_analyzed().values()) == 6
+
+
+def test_a_repeat_of_a_trace_that_was_looked_at_tells_its_duplicate_and_withdraws_nothing() -> None:
+    run = watched("cart SERVER b<x", late("cart SERVER b<x", 100), late("cart SERVER b<x", 200))
+    run.at(31)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    run.at(131)
+    run.at(231)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1, "duplicate_span": 1}
+    assert run.analysis.spans_analyzed() == {"cart": 1}
+    assert ("withdrawn", "orphan_span", "cart", "", "") not in run.counters()
+
+
+def test_a_repeat_of_a_trace_that_is_forgotten_does_not_withdraw_what_was_found() -> None:
+    run = watched("cart SERVER b<x", late("cart SERVER b<x", 10_000), late_window_seconds=600, settle_seconds=1)
+    run.at(5)
+    run.at(9_000)
+    run.restart()  # what was looked at so long ago is not remembered
+    run.at(10_005)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1, "duplicate_span": 1}
+
+
+def test_a_repeat_is_counted_once_for_its_instance_however_often_its_trace_is_looked_at() -> None:
+    run = watched("web SERVER a instance=i", late("web SERVER a instance=i", 40), *[late(f"web INTERNAL i{n}<a instance=i", 100 * n) for n in range(1, 6)])
+    for now in range(31, 700, 50):
+        run.at(now)
+    table = run.analysis._passes.history.tables()["instance_history"].to_pylist()
+    assert table == [{"service": "web", "instance": "i", "spans": 6, "repeats": 1}]
+
+
+def test_calls_are_counted_once_in_the_history_however_often_their_trace_is_looked_at() -> None:
+    run = watched("web SERVER a", "web CLIENT b<a addr=x", *[late(f"web INTERNAL i{n}<a", 100 * n) for n in range(1, 4)], late("cart SERVER c<b", 400))
+    for now in range(31, 331, 50):
+        run.at(now)
+        assert run.analysis._passes.history.tables()["slot_history"].num_rows == 0
+    run.at(450)
+    (slot,) = run.analysis._passes.history.tables()["slot_history"].to_pylist()
+    assert (slot["callee"], slot["answered"], slot["calls"]) == ("cart", 1, 1)
+
+
+# ---------------------------------------------------------------------- never quiet
+
+
+def test_a_trace_that_is_never_quiet_is_looked_at_after_max_open_and_nothing_is_called_absent_in_it() -> None:
+    lines = ["web INTERNAL i0<root", *[late(f"web INTERNAL i{n}<root", 10 * n) for n in range(1, 60)]]
+    run = watched(*lines, max_open_seconds=200)
+    for now in range(31, 600, 7):
+        run.at(now)
+        assert run.counts() == {}
+    assert run.analysis.traces_analyzed == 1
+    assert 0 < sum(run.analysis.spans_analyzed().values()) < 60
+    assert run.counter("traced_analysis_dropped", limit="max_open_seconds") >= 2
+    run.at(700)
+    assert run.counts() == {"orphan_span": 60, "missing_root_span": 1}
+    assert run.analysis.spans_analyzed() == {"web": 60}
+
+
+def test_when_too_much_is_held_the_oldest_traces_are_let_go_and_counted() -> None:
+    lines = [line for n in range(300) for line in (late(f"web SERVER t{n}:a", n / 100), *[late(f"web INTERNAL t{n}:i{k}<a", 5 * k) for k in range(1, 12)])]
+    run = watched(*lines, max_spans_per_pass=1000)
+    for now in range(31, 60, 2):
+        run.at(now)
+        held = run.analysis._settling._place.spans
+        assert held is None or held.num_rows <= 1000
+    assert run.counter("traced_analysis_dropped", limit="max_held_spans") > 0
+    run.at(200)
+    assert run.analysis.spans_analyzed() == {"web": 3600}
+    assert run.analysis.traces_analyzed == 300
+    assert run.counts() == {}
+
+
+def test_a_span_later_than_the_late_window_is_not_judged_without_the_others_and_withdraws_nothing() -> None:
+    run = watched("web SERVER a", "cart SERVER b<x", late("web CLIENT c<a", 5000), late_window_seconds=600)
+    run.at(31)
+    assert run.counts() == {"orphan_span": 1}
+    run.at(5040)
+    # its parent is older than what is looked at: no orphan, and the other one stays
+    assert run.counts() == {"orphan_span": 1}
+    assert run.counter("traced_analysis_dropped", limit="late_window_seconds") == 1
+    assert run.analysis.spans_analyzed() == {"web": 2, "cart": 1}
+
+
+def test_a_giant_trace_is_marked_and_makes_no_absence_claims() -> None:
+    run = watched("web SERVER root", *[f"web INTERNAL i{n}<gone +{n}ms" for n in range(150)], max_spans_per_trace=100)
+    run.at(40)
+    assert run.counter("traced_traces_truncated") == 1
+    assert run.counter("traced_traces_analyzed", complete="false") == 1
+    assert run.counts() == {}
+    assert run.analysis.spans_analyzed() == {"web": 100}
+
+
+# ---------------------------------------------------------------------- whatever comes, whenever
+
+LINES = [
+    "web SERVER one:a", "web CLIENT one:b<a", "cart SERVER one:c<b", "cart CLIENT one:d<c db=mysql", "cart SERVER one:e<x", "web INTERNAL one:f<b",
+    "- INTERNAL one:g<a", "shop PRODUCER two:p", "billing CONSUMER two:k<p", "billing CONSUMER three:l ->two:p", "web CLIENT three:m peer=cart",
+    "stock SERVER four:n<z", "stock CLIENT four:o<n err", "stock CLIENT four:q<r", "web CLIENT four:r<q", "web CLIENT five:s peer=bank err",
+    "pay CLIENT six:t", "pay SERVER six:t<t", "pay INTERNAL six:u<t", "web UNSPECIFIED six:v peer=stock",
+]  # fmt: skip
+
+
+SLOW = settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+"""Without shrinking: each example takes a dozen passes."""
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[str]:
+    """Draw lines with times of arrival, some of them sent twice."""
+    chosen = draw(st.lists(st.sampled_from(LINES), min_size=1, max_size=12, unique=True))
+    repeated = draw(st.lists(st.sampled_from(chosen), max_size=2))
+    return [late(line, draw(st.integers(0, 40)) * 5) for line in [*chosen, *repeated]]
+
+
+def _final(run: Watched) -> tuple[Any, ...]:
+    return run.findings(), run.graph(), sum(run.analysis.spans_analyzed().values()), run.counter("traced_traces_analyzed")
+
+
+@SLOW
+@given(deliveries(), st.lists(st.integers(1, 60), min_size=1, max_size=12))
+def test_the_final_state_is_that_of_a_run_in_which_everything_came_at_once_and_no_counter_ever_falls(lines: list[str], steps: list[int]) -> None:
+    run, now, before = watched(*lines, settle_seconds=20), 0.0, dict[Any, float]()
+    for step in [*steps, 1000]:
+        now += step
+        run.at(now)
+        after = run.counters()
+        assert all(after[k] >= n - 1e-9 for k, n in before.items())
+        before = after
+        # what is open is what was found, less what was withdrawn
+        tallies = run.ledger.tallies()
+        assert sum(run.counts().values()) == sum(tallies.occurrences.values()) - sum(tallies.withdrawn.values())
+    once = watched(*(line.rpartition(" @")[0] for line in lines), settle_seconds=20)
+    once.at(1000)
+    assert _final(run) == _final(once)
+
+
+@SLOW
+@given(deliveries(), st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["", "restart", "crash", "save"])), min_size=2, max_size=10))
+def test_restarts_and_crashes_lose_nothing_and_count_nothing_twice(lines: list[str], steps: list[tuple[int, str]]) -> None:
+    run, now = watched(*lines, settle_seconds=20), 0.0
+    for step, event in [*steps, (1000, "")]:
+        now += step
+        run.at(now)
+        if event == "save":
+            run.analysis._save()
+        elif event:
+            run.restart() if event == "restart" else run.crash()
+    once = watched(*(line.rpartition(" @")[0] for line in lines), settle_seconds=20)
+    once.at(1000)
+    assert _final(run)[:3] == _final(once)[:3]
+
+
+def test_a_held_trace_is_held_across_a_restart_and_its_spans_are_fresh_when_it_is_quiet() -> None:
+    run = watched("web SERVER a", late("web INTERNAL b<a", 20), late("web SERVER other:z", 1), late("web INTERNAL c<a", 40))
+    run.at(45)
+    assert run.analysis.waiting_traces == 1
+    run.restart()
+    assert run.analysis.waiting_traces == 1
+    assert run.analysis.traces_analyzed == 0
+    run.at(80)
+    assert run.counter("traced_traces_analyzed", complete="true") == 1
+    assert run.counter("traced_traces_reanalyzed") == 0
+    assert run.analysis.spans_analyzed() == {"web": 4}
+
+
+def test_a_reopened_trace_that_is_held_across_a_restart_is_still_a_reopened_one() -> None:
+    run = watched("web CLIENT b<a", late("web SERVER a", 100), late("web INTERNAL c<a", 125), late("web SERVER held:z", 99), late("web INTERNAL held:y<z", 124))
+    run.at(50)
+    run.at(135)
+    assert run.analysis.waiting_traces == 2
+    run.restart()
+    run.at(200)
+    assert run.counts() == {}
+    assert run.counter("traced_traces_reanalyzed") == 1
+    assert run.counter("traced_traces_analyzed", complete="true") == 1
+    assert run.analysis.spans_analyzed() == {"web": 5}
+    assert run.graph() == {("user", "web", "virtual_node"): (2, 0)}
+
+
+def test_shuffled_spans_of_many_traces_settle_to_the_same() -> None:
+    chance = random.Random(5)
+    lines = [
+        line
+        for n in range(40)
+        for line in (f"web SERVER t{n}:a", f"web CLIENT t{n}:b<a", f"cart SERVER t{n}:c<b", f"cart INTERNAL t{n}:d<{'c' if n % 4 else 'x'}")
+    ]
+    run = watched(*(late(line, chance.randint(0, 120)) for line in lines), settle_seconds=15)
+    for now in range(5, 300, 11):
+        run.at(now)
+    assert run.counts() == {"orphan_span": 10}
+    assert run.graph() == {("user", "web", "virtual_node"): (40, 0), ("web", "cart", ""): (40, 0)}
+    assert run.analysis.spans_analyzed() == {"web": 80, "cart": 80}

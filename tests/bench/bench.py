@@ -1,0 +1,200 @@
+"""`make bench`: speeds and sizes of this machine, one figure a line: `name value unit`.
+
+The load generator runs on the same cores as the daemon. Absolute figures compare only within one run; `parse_reference` (the
+plain parse rate of the same bytes by opentelemetry-proto, one thread) is there so that ratios survive a noisy machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.bench.load import template
+
+SETTLE_SECONDS = 5
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def show(name: str, value: float, unit: str) -> None:
+    """Print one figure."""
+    digits = 0 if abs(value) >= 1000 else 1
+    sys.stdout.write(f"{name} {value:.{digits}f} {unit}\n")
+    sys.stdout.flush()
+
+
+class Served:
+    """A running daemon."""
+
+    def __init__(self, process: subprocess.Popen[str], ready: dict[str, str]) -> None:
+        self._process = process
+        self.grpc = ready["otlp_grpc"]
+        self.http = ready["http"]
+        self.data_dir = Path(ready["data_dir"])
+
+    def rss_mib(self) -> float:
+        """Give the daemon's resident memory now, in MiB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        line = next(x for x in status.splitlines() if x.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def metric(self, name: str) -> float:
+        """Give the sum of a metric's samples."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(x.rsplit(" ", 1)[1]) for x in lines if x.split("{")[0].split(" ")[0] == name)
+
+
+@contextmanager
+def served(*environment: str) -> Iterator[Served]:
+    """Run `traced serve` on free ports with an empty data directory on disk."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as directory, Path(directory, "log").open("w") as log:
+        command = [sys.executable, "-m", "traced", "serve", "--data-dir", f"{directory}/data", "--settle-seconds", str(SETTLE_SECONDS)]
+        command += ["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        process = subprocess.Popen(["/usr/bin/env", *environment, *command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
+        try:
+            if process.stdout is None:
+                raise RuntimeError("no standard output")
+            yield Served(process, json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def load(daemon: Served, batch: int, seconds: float, *more: str) -> dict[str, float]:
+    """Run the load generator against a daemon."""
+    command = [sys.executable, "-m", "tests.bench.load", "--to", daemon.grpc, "--batch", str(batch), "--seconds", str(seconds), *more]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return dict(json.loads(done.stdout))
+
+
+def parse_reference(batch: int) -> None:
+    """Measure opentelemetry-proto's own parse of the same bytes, one thread."""
+    made = template(batch, "rich")
+    rates = []
+    for _ in range(5):
+        start, parsed = time.perf_counter(), 0
+        while time.perf_counter() - start < 0.5:
+            ExportTraceServiceRequest.FromString(made.body)
+            parsed += made.spans
+        rates.append(parsed / (time.perf_counter() - start))
+    show("parse_reference", float(np.median(rates)), "spans/s")
+    show("request_bytes_per_span", len(made.body) / made.spans, "B")
+
+
+def ingest(seconds: float, short: float) -> None:
+    """Measure durable ingest, with sealing and analysis running, and how far the analysis was behind at the end."""
+    for batch, duration in ((512, short), (2048, seconds), (8192, short)):
+        with served() as daemon:
+            answer = load(daemon, batch, duration)
+            show(f"ingest_durable_{batch}", answer["acked"] / answer["seconds"], "spans/s")
+            show(f"ingest_refused_{batch}", answer["refused"] / max(1, answer["acked"] + answer["refused"]), "share")
+            show(f"analysis_lag_after_{batch}", daemon.metric("traced_analysis_lag_seconds"), "s")
+            show(f"rss_after_{batch}", daemon.rss_mib(), "MiB")
+
+
+def latency(seconds: float) -> None:
+    """Measure memory idle and at 5,000 spans/s, and how long an ack takes there."""
+    with served() as daemon:
+        time.sleep(3)
+        show("rss_idle", daemon.rss_mib(), "MiB")
+        answer = load(daemon, 512, seconds, "--rate", "5000", "--under-way", "16")
+        show("ack_p50_5000", answer["p50_ms"], "ms")
+        show("ack_p99_5000", answer["p99_ms"], "ms")
+        show("rss_5000", daemon.rss_mib(), "MiB")
+        show("offered_5000", (answer["acked"] + answer["refused"]) / answer["seconds"], "spans/s")
+
+
+def stored_bytes() -> None:
+    """Measure the size of sealed Parquet per span, on data like dsb_hotel."""
+    with served("TRACED_STORE__SEAL_AFTER_SECONDS=2") as daemon:
+        answer = load(daemon, 2048, 6, "--attributes", "plain", "--rate", "50000")
+        deadline = time.monotonic() + 60
+        while daemon.metric("traced_store_hot_spans") and time.monotonic() < deadline:
+            time.sleep(0.5)
+        size = sum(p.stat().st_size for p in (daemon.data_dir / "sealed").glob("*.parquet"))
+        show("stored_bytes_per_span", size / answer["acked"], "B")
+
+
+def analysis_pass(spans: int) -> None:
+    """Measure one pass (trees, graph, history and every detector) over staged spans."""
+    from traced.analysis.passes import Passes
+    from traced.config import GraphSettings
+    from traced.detectors import detectors
+    from traced.store.workbench import Workbench
+    from traced.telemetry import Telemetry
+
+    settled = _settled(spans)
+    passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), Telemetry(), 50_000)
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        outcome = passes.run(settled, 1.0)
+        seconds.append(time.perf_counter() - start)
+    if sum(c.calls for c in outcome.edges.values()) != settled.spans.num_rows // 11 * 6:
+        raise SystemExit("the pass counted the wrong number of calls")
+    show("analysis_pass", settled.spans.num_rows / float(np.median(seconds)), "spans/s")
+    show("analysis_pass_size", settled.spans.num_rows, "spans")
+
+
+class _NoLinks:
+    """The bench's spans have no links, so nobody asks."""
+
+    def spans_by_id(self, ids: pa.Table) -> pa.Table:
+        raise NotImplementedError
+
+
+def _settled(spans: int) -> object:
+    """Give staged spans as the store and the staging query give them."""
+    from traced.analysis.settling import Settling
+    from traced.config import StoreSettings
+    from traced.receiver.decode import decode_traces
+    from traced.receiver.wire import Limits
+    from traced.store.store import Store
+    from traced.store.workbench import Workbench
+    from traced.telemetry import Telemetry
+
+    made, rng = template(8192, "rich"), np.random.default_rng(3)
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(StoreSettings(data_dir=Path(directory), durable=False, seal_after_spans=1_000_000), Telemetry())
+        store.open()
+        for _ in range(max(1, spans // made.spans)):
+            store.accept(decode_traces(made.unique(rng), Limits())).result()
+        until = store.visible_until
+        settled = Settling(store, Workbench(), 10**18, 1_000_000, 10**18).advance(until, until)
+        store.close()
+    return settled
+
+
+def main() -> None:
+    """Print every figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long ingest at batches of 2,048 is sustained")
+    parser.add_argument("--short", type=float, default=15, help="how long the other ingest figures are measured")
+    parser.add_argument("--only", choices=("parse", "ingest", "latency", "stored", "analysis"))
+    given = parser.parse_args()
+    steps = {
+        "parse": lambda: parse_reference(2048),
+        "ingest": lambda: ingest(given.seconds, given.short),
+        "latency": lambda: latency(given.short),
+        "stored": stored_bytes,
+        "analysis": lambda: analysis_pass(262_144),
+    }
+    for name, step in steps.items():
+        if given.only in (None, name):
+            step()
+
+
+if __name__ == "__main__":
+    main()

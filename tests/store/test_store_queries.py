@@ -1,0 +1,81 @@
+"""The store's own SQL files: each can be prepared against the real tables and files, and gives the columns that its header says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from traced.model.schema import REPEATS, SPANS
+from traced.store.queries import load_folder
+from traced.store.reading import IDENTITIES, SPAN_BY_ID, TRACE_IDS, WINDOW_SCHEMA
+
+QUERIES = load_folder("store")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def connection(tmp_path):
+    connection = duckdb.connect(":memory:")
+    for query in load_folder("ddl/tables").values():
+        connection.execute(query.sql)
+    ids = pa.table({name: pa.array([1], pa.uint64()) for name in ("trace_id_high", "trace_id_low", "span_id")})
+    connection.register("candidate", ids)
+    connection.register("wanted", ids)
+    pq.write_table(SPANS.empty_table(), tmp_path / "spans.parquet")
+    pq.write_table(REPEATS.empty_table(), tmp_path / "repeats.parquet")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("name", [name for name in QUERIES if not name.startswith(("insert_", "stay_"))])
+def test_each_gives_the_columns_that_its_header_says(connection, tmp_path, name):
+    query = QUERIES[name]
+    values = {"varchar[]": [str(tmp_path / ("repeats.parquet" if "repeats" in name else "spans.parquet"))]}
+    relation = connection.sql(query.sql, params={p.name: values.get(p.type, 1) for p in query.params} or None)
+    given = [(column, str(kind).lower()) for column, kind in zip(relation.columns, relation.types, strict=True)]
+    if name == "sealed_rows_of_trace":
+        assert [column for column, _ in given] == SPANS.names
+    else:
+        assert given == [(column.name, column.type) for column in query.returns]
+
+
+@pytest.mark.parametrize("name", [name for name in QUERIES if name.startswith("insert_")])
+def test_each_insert_fills_the_table_that_it_names(connection, name):
+    table = name.removeprefix("insert_")
+    assert table in load_folder("ddl/tables")
+    connection.register("incoming", connection.sql(f"FROM {table}").to_arrow_table())
+    connection.execute(QUERIES[name].sql)
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("sealed_window", WINDOW_SCHEMA),
+        ("sealed_window_of_traces", WINDOW_SCHEMA),
+        ("sealed_trace_ids", TRACE_IDS),
+        ("hot_trace_ids", TRACE_IDS),
+        ("sealed_identities", IDENTITIES),
+        ("hot_identities", IDENTITIES),
+        ("sealed_spans_by_id", SPAN_BY_ID),
+        ("hot_spans_by_id", SPAN_BY_ID),
+        ("hot_repeats", REPEATS),
+        ("sealed_repeats_between", REPEATS),
+    ],
+)
+def test_hot_and_sealed_rows_have_the_same_columns(name, schema):
+    assert [column.name for column in QUERIES[name].returns] == schema.names
+
+
+def test_the_stores_code_holds_no_sql_of_its_own():
+    """But for the three words to a child that must import nothing, and a ping."""
+    allowed = {"segment_check.py", "sandbox_child.py", "sandbox.py"}
+    for path in (ROOT / "traced" / "store").glob("*.py"):
+        if path.name not in allowed:
+            text = path.read_text(encoding="utf-8")
+            for word in ("SELECT ", "INSERT ", "S608"):
+                assert f'"{word}' not in text, path.name
+            assert "S608" not in text, path.name

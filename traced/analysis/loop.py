@@ -1,0 +1,251 @@
+"""The thread that runs passes, keeps up, and remembers across restarts where it was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from traced.analysis.edge_history import EdgeHistory
+from traced.analysis.passes import Outcome, Passes
+from traced.analysis.settling import Settling
+from traced.config import AnalysisSettings, GraphSettings
+from traced.detectors import detectors
+from traced.findings.ledger import Ledger
+from traced.store.store import Store
+from traced.store.workbench import Workbench
+from traced.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+_SAVE_EVERY_SECONDS: Final = 10.0
+_MAX_FAILURES: Final = 10
+_FIRST_SLICE_NANOS: Final = 10_000_000_000
+_SMALLEST_SLICE_NANOS: Final = 100_000_000
+_LONGEST_SLICE_NANOS: Final = 600_000_000_000
+_ATTEMPTS: Final = 3
+"""So often a pass may fail before what it was to look at is given up."""
+_MAX_SERVICES: Final = 10_000
+_STATE: Final = "analysis"
+_STATE_VERSION: Final = 1
+_EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
+
+
+class Analysis:
+    """Takes settled traces in order of arrival."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        edge_history: EdgeHistory,
+        settings: AnalysisSettings,
+        graph: GraphSettings,
+        telemetry: Telemetry,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Wire the loop; `start` begins."""
+        self._store = store
+        self._ledger = ledger
+        self._edges = edge_history
+        self._settings = settings
+        self._telemetry = telemetry
+        self._clock = clock
+        self._workbench = Workbench()
+        late, opened = int(settings.late_window_seconds * 1e9), int(settings.max_open_seconds * 1e9)
+        self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass)
+        self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace)
+        self._settle_nanos = int(settings.settle_seconds * 1e9)
+        self._slice = _FIRST_SLICE_NANOS
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
+        self._saved_at = self._save_takes = 0.0
+        self._failures = 0
+        self._told: Counter[str] = Counter()
+        self._spans: Counter[str] = Counter()
+        self._looked: dict[str, float] = {}
+        self.traces_analyzed = 0
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Take up where an earlier run stopped, and start the thread."""
+        self.restore()
+        self._thread.start()
+
+    def restore(self) -> None:
+        """Take up where an earlier run stopped; without a trace of one, or with one that cannot be read, at the first arrival."""
+        state = self._store.load_state(_STATE)
+        if state is None:
+            return
+        try:
+            self._load(state)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+            # what is stored can be looked at again; findings and counters begin anew
+            log.warning("analysis_state_unreadable", error=repr(error))
+            self._ledger.load(_EMPTY_LEDGER)
+            self._edges.load([])
+            self._spans.clear()
+
+    def _load(self, state: Any) -> None:
+        if state["version"] != _STATE_VERSION:
+            raise ValueError(f"state of version {state['version']}")
+        self._ledger.load(state["ledger"])
+        self._edges.load(state["edges"])
+        self._spans = Counter({str(name): int(number) for name, number in state["spans"].items()})
+        self._passes.restore(state["learned"])
+        self._edges.explain(self._passes.meaning())
+        # last: from here on the cut counts
+        self._settling.restore(state["settling"])
+
+    def close(self) -> None:
+        """Stop after the pass at hand and remember where."""
+        self._closing.set()
+        self._thread.join()
+        self._save()
+        self._workbench.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and passes succeed."""
+        return self._thread.is_alive() and self._failures < _MAX_FAILURES
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            behind = self.turn()
+            # rarely, where much is to be kept: at most a twentieth of the time
+            if time.monotonic() - self._saved_at > max(_SAVE_EVERY_SECONDS, 20 * self._save_takes):
+                self._save()
+            if not behind:
+                self._closing.wait(self._settings.interval_seconds)
+
+    def turn(self) -> bool:
+        """Run one pass inside the thread's fence; say whether more waits already.
+
+        What a failed pass was to look at is looked at again, in a smaller slice; after some failures it is given up and counted.
+        """
+        try:
+            behind = self.step()
+        except Exception as error:
+            self._failures += 1
+            self._telemetry.analysis_errors.inc()
+            log.exception("analysis_pass_failed", error=repr(error))
+            self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
+            if self._failures % _ATTEMPTS:
+                self._settling.undo()
+            elif self._settling.pending:
+                self._telemetry.analysis_dropped.labels("failed_pass").inc()
+                self._settling.commit()
+            return False
+        self._failures = 0
+        return behind
+
+    # ------------------------------------------------------------------ passes
+
+    def step(self) -> bool:
+        """Run one pass; say whether more waits already."""
+        now = self._clock()
+        target = min(int(now * 1e9), self._store.visible_until) - self._settle_nanos
+        cut = self._settling.cut
+        first = self._store.first_arrival_after(cut)
+        self._telemetry.analysis_lag.set(_behind(cut, first, target))
+        if target <= cut:
+            return False
+        if first is None and not self._settling.holds:
+            self._settling.skip_to(target)
+            return False
+        until = self._until(cut, target if first is None else first, target)
+        with self._telemetry.analysis_pass_seconds.time():
+            settled = self._settling.advance(until, until + self._settle_nanos)
+            outcome = self._passes.run(settled, now)
+        self._settling.commit()
+        self._publish(outcome, now, until)
+        visible = min(int(self._clock() * 1e9), self._store.visible_until)
+        self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
+        return until < target
+
+    def _until(self, cut: int, first: int, target: int) -> int:
+        """Choose how far the next pass goes, so that it reads at most about max_spans_per_pass; the next slice begins where this one does."""
+        limit = self._settings.max_spans_per_pass
+        begin = max(first, cut)
+        until = min(target, begin + self._slice)
+        while (spans := len(self._store.trace_ids_between(cut, until)[0])) > limit and until - begin > _SMALLEST_SLICE_NANOS:
+            self._slice = max(_SMALLEST_SLICE_NANOS, (until - begin) // 2)
+            until = begin + self._slice
+        if spans < limit // 4:
+            self._slice = min(_LONGEST_SLICE_NANOS, self._slice * 2)
+        return until
+
+    def _publish(self, outcome: Outcome, now: float, until: int) -> None:
+        self._edges.add(outcome.edges, until / 1e9)
+        self._edges.explain(self._passes.meaning())
+        for service in outcome.services:
+            self._looked[service] = now
+        if len(self._looked) > _MAX_SERVICES:
+            self._looked = dict(sorted(self._looked.items(), key=lambda item: -item[1])[: _MAX_SERVICES // 2])
+        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now)
+        self._ledger.resolve(now, self._looked)
+        for service, number in outcome.spans_by_service.items():
+            self._spans[service if service in self._spans or len(self._spans) < _MAX_SERVICES else "__other__"] += number
+        self.traces_analyzed += outcome.complete + outcome.incomplete
+        telemetry = self._telemetry
+        telemetry.traces_analyzed.labels("true").inc(outcome.complete)
+        telemetry.traces_analyzed.labels("false").inc(outcome.incomplete)
+        telemetry.traces_reanalyzed.inc(len(outcome.again))
+        telemetry.traces_truncated.inc(outcome.truncated)
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        """Put what other rooms counted as left out into the telemetry."""
+        telemetry = self._telemetry
+        counters = {limit: telemetry.analysis_dropped.labels(limit) for limit in self._settling.let_go} | {
+            "history": telemetry.analysis_dropped.labels("history"),
+            "late_links": telemetry.analysis_dropped.labels("late_links"),
+            "edges": telemetry.dropped_edges,
+        }
+        passes = self._passes
+        dropped = {"history": passes.history.dropped, "late_links": passes.late_links.dropped, "edges": self._edges.dropped}
+        for name, number in (self._settling.let_go | dropped).items():
+            counters[name].inc(number - self._told[name])
+            self._told[name] = number
+
+    # ------------------------------------------------------------------ views
+
+    def spans_analyzed(self) -> dict[str, int]:
+        """Give spans analysed by service, each once (TallyView)."""
+        return dict(self._spans)
+
+    @property
+    def waiting_traces(self) -> int:
+        """Count traces that are not quiet yet, among those the loop has reached."""
+        return self._settling.waiting_traces
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        state = {
+            "version": _STATE_VERSION,
+            "settling": self._settling.dump(),
+            "spans": dict(self._spans),
+            "learned": self._passes.dump(),
+            "ledger": self._ledger.dump(),
+            "edges": self._edges.dump(),
+        }
+        try:
+            self._store.save_state(_STATE, state)
+        except (OSError, TypeError, ValueError) as error:
+            # the last state that could be kept stays: after a restart more is looked at again
+            self._telemetry.analysis_errors.inc()
+            log.warning("analysis_state_not_saved", error=repr(error))
+        self._saved_at = time.monotonic()
+        self._save_takes = self._saved_at - started
+
+
+def _behind(cut: int, first: int | None, target: int) -> float:
+    """Give for how many seconds settled data has waited; where the clock was set back, how long it will until the clock has caught up."""
+    if first is None:
+        return 0.0
+    return (cut - target if target < cut else max(0, target - max(first, cut))) / 1e9

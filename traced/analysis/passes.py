@@ -1,0 +1,290 @@
+"""One pass over settled traces: graph, history, detectors. The same for the daemon and for `traced analyze`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from traced.analysis.edge_history import Meaning
+from traced.analysis.late_links import LateLinks, merged
+from traced.analysis.settling import Settled
+from traced.config import GraphSettings
+from traced.detectors import Detector
+from traced.errors import ConfigurationError
+from traced.graph import relation
+from traced.graph.calls import Naming
+from traced.graph.columns import used
+from traced.graph.forest import Forest
+from traced.graph.history import History
+from traced.graph.service_graph import difference, edges
+from traced.model.edge import EdgeCounts, EdgeKey
+from traced.model.occurrence import Occurrence
+from traced.store.queries import NamedQuery, load_folder
+from traced.store.workbench import Workbench
+from traced.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+MAX_OUTSIDE_LINKS: Final = 10_000
+MAX_ROWS_PER_DETECTOR: Final = 100_000
+
+
+class LinkSource(Protocol):
+    """Where linked spans are found that are not among those of the pass."""
+
+    def spans_by_id(self, ids: pa.Table) -> pa.Table:
+        """Give service_name, service_namespace, kind, end_time_unix_nano of spans by (trace_id_high, trace_id_low, span_id)."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one pass found.
+
+    Attributes:
+        occurrences: of all detectors.
+        failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
+        edges: calls of the traces looked at, less what an earlier pass counted of them.
+        again: traces looked at before.
+        spans_by_service: spans that no earlier pass looked at.
+        complete, incomplete: fresh traces.
+        truncated: traces cut at max_spans_per_trace.
+        services: names of all services that reported.
+    """
+
+    occurrences: list[Occurrence] = field(default_factory=list)
+    failed: frozenset[str] = frozenset()
+    edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
+    again: frozenset[tuple[int, int]] = frozenset()
+    spans_by_service: Counter[str] = field(default_factory=Counter)
+    complete: int = 0
+    incomplete: int = 0
+    truncated: int = 0
+    services: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The trees of one pass; of each span, whether its trace was looked at before, and whether it was itself not; traces cut short."""
+
+    forest: Forest
+    again: np.ndarray[Any, Any]
+    fresh: np.ndarray[Any, Any]
+    truncated: int
+
+
+class Passes:
+    """Runs passes; keeps what is learned from one to the next."""
+
+    def __init__(
+        self,
+        workbench: Workbench,
+        links: LinkSource,
+        detectors: tuple[Detector, ...],
+        graph: GraphSettings,
+        telemetry: Telemetry,
+        max_spans_per_trace: int,
+        max_rows_per_detector: int | None = MAX_ROWS_PER_DETECTOR,
+    ) -> None:
+        """Wire the passes; a `max_rows_per_detector` of None keeps every row (for files, where nothing may be left out).
+
+        Raises:
+            ConfigurationError: a detector has no query of its name.
+        """
+        self._workbench = workbench
+        self._links = links
+        self._detectors = detectors
+        self._graph = graph
+        self._telemetry = telemetry
+        self._max_spans_per_trace = max_spans_per_trace
+        self._max_rows = max_rows_per_detector
+        self._analysis_queries = load_folder("analysis")
+        self._queries = load_folder("detectors")
+        without = [detector.id for detector in detectors if detector.id not in self._queries]
+        if without:
+            raise ConfigurationError(f"no query of this name: {', '.join(without)}", next_safe_actions=("Add it to queries/detectors.",))
+        self.history = History()
+        self.late_links = LateLinks()
+        self.reporting: dict[str, float] = {}
+
+    def run(self, settled: Settled, now: float, *, learn_only: bool = False) -> Outcome:
+        """Look at settled traces.
+
+        Args:
+            settled: what to look at.
+            now: unix seconds, for the history's windows.
+            learn_only: only add to the history (a first round over files).
+        """
+        outcome = Outcome()
+        if not settled.spans.num_rows and not settled.repeats.num_rows:
+            return outcome
+        look = self._look(settled)
+        forest = look.forest
+        self._learn_names(forest, now)
+        made = self._relate(forest)
+        earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
+        self._workbench.register(relation.tables(made, look.again, settled.repeats))
+        self._learn(made, earlier, look, settled, now)
+        if learn_only:
+            return outcome
+        outcome.edges = edges(made.calls)
+        if earlier is not None:
+            outcome.edges = difference(outcome.edges, edges(earlier.calls))
+        outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
+        self.late_links.wait(made, look.fresh)
+        self._workbench.register(self.history.tables())
+        self._detect(outcome)
+        self._count(outcome, look, made.pass_traces)
+        return outcome
+
+    def meaning(self) -> Meaning:
+        """Give what is known by now of far ends that were only names."""
+        return Meaning({name: service for name, service in self.history.aliases().items() if service}, frozenset(self.reporting))
+
+    def dump(self) -> dict[str, Any]:
+        """Give what was learned as JSON values."""
+        return {"history": self.history.dump(), "late_links": self.late_links.dump(), "reporting": dict(self.reporting)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state.
+        """
+        self.history.load(state["history"])
+        self.late_links.load(state["late_links"])
+        self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
+
+    # ------------------------------------------------------------------ parts of a pass
+
+    def _look(self, settled: Settled) -> _Look:
+        forest, kept = self._whole_or_cut(settled.spans)
+        again, fresh, unsettled = settled.again, settled.fresh, settled.unsettled
+        if kept is not None:
+            again, fresh, unsettled = again[kept], fresh[kept], unsettled[kept]
+        truncated = int(forest.silenced.sum())
+        forest.silence(np.bincount(forest.trace[unsettled], minlength=forest.traces) > 0)
+        return _Look(forest, again, fresh, truncated)
+
+    def _whole_or_cut(self, spans: pa.Table) -> tuple[Forest, np.ndarray[Any, Any] | None]:
+        """Resolve the trees; of a trace above max_spans_per_trace only the earliest spans, and then nothing is called absent in it.
+
+        Give the forest, and which rows are left, in order (None: all).
+        """
+        forest = Forest(spans)
+        sizes = np.bincount(forest.trace, minlength=1)
+        if sizes.max() <= self._max_spans_per_trace:
+            return forest, None
+        order = np.lexsort((forest.span_id, forest.start, forest.trace))
+        position = np.arange(forest.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        kept = np.sort(order[position < self._max_spans_per_trace])
+        rest = Forest(spans.take(pa.array(kept)))
+        # every trace keeps spans, so the traces keep their numbers
+        rest.silence(sizes > self._max_spans_per_trace)
+        return rest, kept
+
+    def _relate(self, forest: Forest) -> relation.Relation:
+        naming = Naming(self._graph.virtual_callers, self._graph.virtual_callees, frozenset(self.reporting), self.history.aliases())
+        return relation.build(forest, naming, self._resolve_links(forest))
+
+    def _resolve_links(self, forest: Forest) -> pa.Table:
+        """Find the spans that links point to: here, else in the store."""
+        lists = forest.spans.column("links").combine_chunks()
+        if isinstance(lists, pa.ChunkedArray):
+            lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.nulls(0, forest.spans.schema.field("links").type)
+        if lists.null_count == len(lists):
+            return relation.NO_LINKS
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
+        row = np.repeat(np.arange(forest.count), lengths)
+        high, low, span_id = (np.asarray(c) for c in lists.flatten().flatten())
+        target = forest.find(high, low, span_id)
+        links = pa.table({"row": row, "target": target, "trace_id_high": high, "trace_id_low": low, "span_id": span_id})
+        outside = links.filter(pa.array(target < 0)).select(["trace_id_high", "trace_id_low", "span_id"])
+        if outside.num_rows > MAX_OUTSIDE_LINKS:
+            self._telemetry.analysis_dropped.labels("outside_links").inc(outside.num_rows - MAX_OUTSIDE_LINKS)
+        found = self._links.spans_by_id(outside.slice(0, MAX_OUTSIDE_LINKS)) if outside.num_rows else None
+        self._workbench.register({"links": links, "found": found if found is not None else _NOTHING_FOUND})
+        return self._workbench.run(self._analysis_queries["resolved_links"])
+
+    def _learn_names(self, forest: Forest, now: float) -> None:
+        for code in used(forest.service.of[~forest.nameless]):
+            self.reporting[forest.service.texts[code]] = now
+        if len(self.reporting) > 10_000:
+            oldest = sorted(self.reporting, key=self.reporting.__getitem__)[:1000]
+            for name in oldest:
+                del self.reporting[name]
+
+    def _learn(self, made: relation.Relation, earlier: relation.Relation | None, look: _Look, settled: Settled, now: float) -> None:
+        self.history.turn(now)
+        self.history.learn_slots(relation.slots(made))
+        if earlier is not None:
+            self.history.learn_slots(relation.slots(earlier), -1)
+        self.history.learn_clocks(relation.with_examples(made, self._workbench.run(self._analysis_queries["clock_pairs"]).to_pylist()))
+        repeats = settled.repeats.filter(pa.array(~settled.repeats_before))
+        self.history.learn_instances(relation.spans_by_instance(made.forest, look.fresh), relation.repeats_by_instance(repeats))
+
+    def _detect(self, outcome: Outcome) -> None:
+        failed = {detector.id for detector in self._detectors if detector.lasting}
+        for detector in self._detectors:
+            started = time.perf_counter()
+            try:
+                outcome.occurrences.extend(self._fenced(detector, self._queries[detector.id]))
+            except Exception as error:  # the detector fence: one that fails must not stop the others
+                failed.add(detector.id)
+                self._telemetry.detector_errors.labels(detector.id).inc()
+                log.exception("detector_failed", detector=detector.id, error=repr(error))
+            self._telemetry.detector_seconds.labels(detector.id).inc(time.perf_counter() - started)
+        outcome.failed = frozenset(failed)
+
+    def _fenced(self, detector: Detector, query: NamedQuery) -> list[Occurrence]:
+        rows = self._workbench.run(query)
+        if self._max_rows is not None and rows.num_rows > self._max_rows:
+            self._telemetry.dropped_findings.labels("max_rows_per_detector").inc(rows.num_rows - self._max_rows)
+            rows = rows.slice(0, self._max_rows)
+        found: dict[tuple[str, int, int, int], Occurrence] = {}
+        for occurrence in detector.detect(rows.to_pylist()):
+            if occurrence.id != detector.id:
+                raise ValueError(f"{detector.id} claims in the name of {occurrence.id}")
+            # two spans may bear one id (one service under two names): one line for both, the same in any order of arrival
+            known = found.setdefault(occurrence.key, occurrence)
+            if (occurrence.service, occurrence.signal_name) < (known.service, known.signal_name):
+                found[occurrence.key] = occurrence
+        return list(found.values())
+
+    def _count(self, outcome: Outcome, look: _Look, traces: pa.Table) -> None:
+        forest, texts = look.forest, look.forest.service.texts
+        seen = np.bincount(forest.service.of, minlength=len(texts))
+        fresh = np.bincount(forest.service.of[look.fresh], minlength=len(texts))
+        outcome.services = frozenset(text for text, n in zip(texts, seen, strict=True) if n)
+        for text, number in zip(texts, fresh.tolist(), strict=True):
+            if number:
+                outcome.spans_by_service[text] += number
+        first = np.asarray(traces.column("row"))
+        old = look.again[first]
+        complete = np.asarray(traces.column("complete"))
+        outcome.complete, outcome.incomplete = int((complete & ~old).sum()), int((~complete & ~old).sum())
+        outcome.truncated = look.truncated
+        # of a silenced trace nothing is withdrawn: not all of it could be looked at
+        rows = forest.spans.select(["trace_id_high", "trace_id_low"]).take(pa.array(first[old & ~forest.silenced]))
+        outcome.again = frozenset(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
+
+
+_NOTHING_FOUND: Final = pa.table(
+    {
+        "trace_id_high": pa.array([], pa.uint64()),
+        "trace_id_low": pa.array([], pa.uint64()),
+        "span_id": pa.array([], pa.uint64()),
+        "service_name": pa.array([], pa.string()),
+        "service_namespace": pa.array([], pa.string()),
+        "kind": pa.array([], pa.uint8()),
+        "end_time_unix_nano": pa.array([], pa.int64()),
+    },
+)

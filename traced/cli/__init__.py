@@ -1,0 +1,5 @@
+"""The door for people: the command `traced`, a file per command."""
+
+from traced.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,107 @@
+"""The command line as a whole: its commands, and what becomes of an error.
+
+Commands import what they need when they run, so that `traced --help` and shell completion answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from itertools import pairwise
+from typing import Annotated, Final
+
+import typer
+
+from traced import __version__
+from traced.cli import analyze, demo, explain, findings, graph, query, send, serve
+from traced.cli.output import OutputClosedError, say, write_json
+from traced.errors import ConfigurationError, InputUnreadableError, PortTakenError, StoreError, TracedError, UnreachableError
+
+USAGE: Final = 2
+UNREADABLE: Final = 3
+UNREACHABLE: Final = 4
+DEFECT: Final = 70
+"""A fault of `traced` itself (EX_SOFTWARE): must not look like exit code 1, `the answer is no`."""
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+_NOT_INSTALLED: Final = frozenset({"demo_extra_missing"})
+
+app = typer.Typer(
+    name="traced",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Plain when piped, where drawing boxes would only cost time.
+    rich_markup_mode="rich" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("analyze")(analyze.analyze)
+app.command("send")(send.send)
+app.command("findings")(findings.findings)
+app.command("explain")(explain.explain)
+app.command("graph")(graph.graph)
+app.command("query")(query.query)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        sys.stdout.write(f"traced {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _traced(
+    *,
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """Say which spans are missing from OpenTelemetry traces, and why."""
+
+
+def exit_code_of(error: TracedError) -> int:
+    """Choose the exit code: 2 usage or configuration, 3 input unreadable, 4 daemon or store not reached."""
+    if isinstance(error, InputUnreadableError):
+        return UNREADABLE
+    if isinstance(error, StoreError | UnreachableError):
+        return UNREACHABLE
+    if isinstance(error, ConfigurationError | PortTakenError) or error.error_code in _NOT_INSTALLED or error.status < 500:
+        return USAGE
+    return UNREACHABLE
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app(prog_name="traced")
+    except TracedError as error:
+        sys.exit(_report(error))
+    except OutputClosedError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_GONE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - the root of the main thread
+        traceback.print_exc()
+        say("This is a defect of traced; the lines above say where.")
+        sys.exit(DEFECT)
+
+
+def _report(error: TracedError) -> int:
+    code = exit_code_of(error)
+    if _asks_for_json(sys.argv[1:]):
+        try:
+            write_json(error.as_dict())
+        except OutputClosedError:
+            return code
+        return code
+    say(f"traced: {error.message}")
+    for action in error.next_safe_actions:
+        say(f"  → {action}")
+    return code
+
+
+def _asks_for_json(arguments: list[str]) -> bool:
+    """Tell whether `--format json` was given, also where the command failed before it could be told."""
+    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)

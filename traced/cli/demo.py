@@ -1,0 +1,158 @@
+"""`traced demo`: the daemon plus a small shop with planted faults."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traced.cli.options import ConfigOption, GrpcOption, HttpOption, OtlpHttpOption, SettleOption, listening, read_settings
+from traced.cli.output import say, write_lines, write_table, write_text
+
+if TYPE_CHECKING:
+    from traced.cli.daemon_api import DaemonApi
+    from traced.config import Settings
+    from traced.demo.faults import Expectation, PlantedFault
+
+SETTLE_SECONDS = 5.0
+"""Shorter than the daemon's own: here nothing is late, and people wait."""
+LAST_PASSES_SECONDS = 30.0
+"""How long the analysis may take, beyond settling, to say all that it will say."""
+_SLOW_BUCKET = "0.4"
+"""The bound of the latency histogram below the planted slow call."""
+
+
+def demo(
+    *,
+    otlp_grpc: GrpcOption = None,
+    otlp_http: OtlpHttpOption = None,
+    http: HttpOption = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Keep the data here; a temporary directory if absent.")] = None,
+    settle_seconds: SettleOption = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=1, metavar="N", help="Stop after N seconds and compare findings with faults.")] = None,
+    requests_per_second: Annotated[float, typer.Option("--rate", min=0.1, max=100, metavar="N", help="Customers' requests a second.")] = 5.0,
+    config: ConfigOption = None,
+) -> None:
+    """Run the daemon and a small instrumented shop with planted, listed faults.
+
+    With --seconds it ends by itself; exit code 1 then says that something planted was not found.
+    """
+    with ExitStack() as stack:
+        flags = listening(otlp_grpc, otlp_http, http, data_dir, settle_seconds)
+        settings = _with_demo_defaults(config, flags, stack)
+
+        from traced.cli import logs  # noqa: PLC0415 - `traced --help` needs none of these
+        from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415
+        from traced.daemon import Daemon  # noqa: PLC0415
+        from traced.demo.faults import planted_faults, planted_faults_text  # noqa: PLC0415
+        from traced.demo.shop import Shop  # noqa: PLC0415
+
+        logs.configure(logging.WARNING)
+        stopped = stack.enter_context(_signals())
+        daemon = Daemon(settings)
+        stack.callback(daemon.stop)
+        daemon.start()
+        ready = daemon.ready_line()
+        shop = Shop(otlp_grpc=ready["otlp_grpc"], otlp_http=ready["otlp_http"], requests_per_second=requests_per_second)
+        stack.callback(shop.stop, 4.0)
+        shop.start()
+        write_lines([f"Look at http://{ready['http']}/", f"First findings come after about {settings.analysis.settle_seconds:g} s.", "", "Planted faults:", ""])
+        write_text(planted_faults_text())
+        if seconds is None:
+            write_lines(["Ctrl-C ends it."])
+        stopped.wait(seconds)
+        if seconds is None or stopped.is_set():
+            return
+        shop.stop(10.0)
+        api = DaemonApi(f"http://{ready['http']}")
+        comparison = _wait_for_all(api, planted_faults(), settings.analysis.settle_seconds + LAST_PASSES_SECONDS, stopped)
+    raise typer.Exit(_print(comparison, shop.requests_sent))
+
+
+def _with_demo_defaults(config: Path | None, flags: dict[str, dict[str, Any]], stack: ExitStack) -> Settings:
+    """Read the settings; what neither flag, environment nor file says of data and settling gets the demo's own default."""
+    settings = read_settings(config, flags)
+    if "settle_seconds" not in settings.analysis.model_fields_set:
+        flags["analysis"]["settle_seconds"] = SETTLE_SECONDS
+    if "data_dir" not in settings.store.model_fields_set:
+        flags["store"]["data_dir"] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="traced-demo-", ignore_cleanup_errors=True)))
+    return read_settings(config, flags)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set, so that the shop ends before the daemon it reports to."""
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+Row = tuple[str, str, str, bool]
+"""Planted fault, what must be said of it, what was said, whether that is enough."""
+
+
+def _wait_for_all(api: DaemonApi, faults: tuple[PlantedFault, ...], patience_seconds: float, stopped: threading.Event) -> list[Row]:
+    """Ask until everything planted was found, or patience ends."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        rows = compare(faults, api.get("findings", limit=5_000)["findings"], api.get("graph")["service_graph"]["edges"], api.metrics())
+        if all(found for *_, found in rows) or time.monotonic() > deadline or stopped.wait(1.0):
+            return rows
+
+
+def compare(faults: tuple[PlantedFault, ...], findings: list[dict[str, Any]], edges: list[dict[str, Any]], metrics: str) -> list[Row]:
+    """Put beside each planted fault what was found of it."""
+    rows: list[Row] = []
+    for fault in faults:
+        rows += [_row_of_claim(fault.name, claim, findings) for claim in fault.expected]
+        if fault.failing_edge is not None:
+            client, server = fault.failing_edge
+            errors = sum(edge["errors"] for edge in edges if (edge["client"], edge["server"]) == fault.failing_edge)
+            rows.append((fault.name, f"errors on the edge {client} → {server}", f"{errors} errors" if errors else "", errors > 0))
+        if fault.slow_edge is not None:
+            client, server = fault.slow_edge
+            slow = slow_calls(metrics, client, server)
+            rows.append((fault.name, f"latency on the edge {client} → {server}", f"{slow} calls over {_SLOW_BUCKET} s" if slow else "", slow > 0))
+    return rows
+
+
+def _row_of_claim(name: str, claim: Expectation, findings: list[dict[str, Any]]) -> Row:
+    count = sum(one["count"] for one in findings if claim.covers(one["id"], one["service"], one["peer"] or ""))
+    about = f"{claim.service} ← {claim.peer}" if claim.peer else claim.service
+    return (name, f"{claim.detector} {about}", f"{count} occurrences" if count else "", count > 0)
+
+
+def slow_calls(metrics: str, client: str, server: str) -> int:
+    """Count the calls above the slow bound in the graph's latency histogram of one edge."""
+    counts = {"+Inf": 0.0, _SLOW_BUCKET: 0.0}
+    for line in metrics.splitlines():
+        if line.startswith("traces_service_graph_request_client_seconds_bucket{"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            if (labels.get("client"), labels.get("server")) == (client, server) and labels.get("le") in counts:
+                counts[labels["le"]] += float(line.rsplit("} ", 1)[1].split()[0])
+    return int(counts["+Inf"] - counts[_SLOW_BUCKET])
+
+
+def _print(rows: list[Row], requests_sent: int) -> int:
+    """Print planted, found and missed side by side; give the exit code."""
+    from traced.demo.faults import REQUESTS_FOR_ALL_FAULTS  # noqa: PLC0415 - see `demo`
+
+    missed = [row for row in rows if not row[3]]
+    write_table(("planted", "traced should say", "found", ""), [(name, claim, found, "found" if ok else "MISSED") for name, claim, found, ok in rows])
+    write_lines(["", f"{len(rows) - len(missed)} of {len(rows)} found after {requests_sent} requests"])
+    if missed and requests_sent < REQUESTS_FOR_ALL_FAULTS:
+        say(f"Only {requests_sent} requests were made: {REQUESTS_FOR_ALL_FAULTS} are needed until every fault has happened. Give more --seconds.")
+    return 1 if missed else 0

@@ -1,0 +1,106 @@
+"""`traced graph`: the service graph of a running daemon, or of files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from traced.cli.analyze import analyze_files, print_edges
+from traced.cli.options import DAEMON_URL, ConfigOption, UrlOption
+from traced.cli.output import clean, write_json, write_lines
+
+if TYPE_CHECKING:
+    from traced.model.edge import Edge
+
+
+class GraphFormat(StrEnum):
+    """How the graph is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    DOT = "dot"
+    SVG = "svg"
+
+
+_PathsArgument = Annotated[list[str] | None, typer.Argument(metavar="PATH", help="OTLP files to draw instead of what a daemon has seen.")]
+
+
+def graph(
+    paths: _PathsArgument = None,
+    *,
+    output: Annotated[
+        GraphFormat, typer.Option("--format", help="text for people, json for programs, dot for Graphviz, svg for a browser.")
+    ] = GraphFormat.TEXT,
+    url: UrlOption = DAEMON_URL,
+    config: ConfigOption = None,
+) -> None:
+    """Print the service graph: who calls whom, how often, and how many calls failed.
+
+    Without PATH it is asked of a running daemon; with PATH it is drawn from files, as `traced analyze` does.
+    """
+    code = 0
+    if paths:
+        report, inputs = analyze_files(paths, config)
+        code = 3 if inputs.nothing_readable else 0
+        edges = [edge.as_dict() for edge in report.edges]
+    else:
+        from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415 - loads urllib and ssl, which `traced --help` has no use for
+
+        edges = DaemonApi(url).get("graph")["service_graph"]["edges"]
+    match output:
+        case GraphFormat.TEXT:
+            print_edges(edges)
+        case GraphFormat.JSON:
+            write_json({"service_graph": {"edges": edges}})
+        case GraphFormat.DOT:
+            write_lines(as_dot(edges))
+        case GraphFormat.SVG:
+            from traced.cli.svg import as_svg  # noqa: PLC0415 - loads the layout, which the other forms have no use for
+
+            write_lines(as_svg(_edges_of(edges)))
+    raise typer.Exit(code)
+
+
+def as_dot(edges: list[dict[str, Any]]) -> list[str]:
+    """Give the graph in Graphviz's language; names from telemetry are quoted, never trusted."""
+    lines = ["digraph services {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
+    for edge in edges:
+        attributes = [f"label={_quoted(_label(edge))}"]
+        if edge["connection_type"]:
+            attributes.append("style=dashed")
+        if edge["errors"]:
+            attributes.append("color=red")
+        lines.append(f"  {_quoted(edge['client'])} -> {_quoted(edge['server'])} [{', '.join(attributes)}];")
+    return [*lines, "}"]
+
+
+def _label(edge: dict[str, Any]) -> str:
+    failed = f", {edge['errors']} failed" if edge["errors"] else ""
+    kind = f" ({edge['connection_type']})" if edge["connection_type"] else ""
+    return f"{edge['calls']}{failed}{kind}"
+
+
+def _quoted(text: str) -> str:
+    inside = clean(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inside}"'
+
+
+def _edges_of(shown: list[dict[str, Any]]) -> list[Edge]:
+    """Read edges back from their JSON shape."""
+    from traced.model.edge import ConnectionType, Edge, EdgeCounts, EdgeKey  # noqa: PLC0415 - only where asked for
+
+    return [
+        Edge(
+            EdgeKey(
+                edge["client"],
+                edge["server"],
+                ConnectionType(edge["connection_type"]),
+                edge.get("client_namespace", ""),
+                edge.get("server_namespace", ""),
+            ),
+            EdgeCounts(calls=edge["calls"], errors=edge["errors"]),
+        )
+        for edge in shown
+    ]

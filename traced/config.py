@@ -1,0 +1,261 @@
+"""One settings class per room, read once, checked before anything starts.
+
+Precedence: command line flag, then environment (`TRACED_ROOM__SETTING`), then the YAML file, then the default here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from traced.errors import ConfigurationError
+
+Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
+
+
+class Room(BaseModel):
+    """Settings of one room; an unknown key is an error, so that a typo cannot pass for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ReceiverSettings(Room):
+    """Takes OTLP."""
+
+    otlp_grpc: Address = "127.0.0.1:4317"
+    """Where OTLP/gRPC listens (HOST:PORT; port 0 takes a free one). Loopback, so that nothing is exposed unasked."""
+    otlp_http: Address = "127.0.0.1:4318"
+    """Where OTLP/HTTP listens (HOST:PORT)."""
+    max_request_bytes: int = Field(64 * 2**20, ge=1024, le=2**30)
+    """Largest request, compressed and after decompression, in bytes (OTLP recommends 64 MiB)."""
+    max_items_per_request: int = Field(50_000, ge=1, le=100_000)
+    """Most spans (or log records, or envelopes) in one request; counted before parsing, since 4 KB of gzip can hold 2 million.
+    One transaction of the hot segment must stay below 122,880 rows."""
+    max_bytes_in_flight: int = Field(128 * 2**20, ge=2**20)
+    """Bytes of requests being decoded or waiting for their commit; above it senders are told to come back."""
+    max_requests_in_flight: int = Field(24, ge=1, le=1024)
+    """Requests being decoded or waiting for their commit, all transports together."""
+    request_timeout_seconds: float = Field(30.0, gt=0)
+    """How long an HTTP body may take to arrive, and how long a request may wait for its commit."""
+
+
+class StoreSettings(Room):
+    """Keeps spans and logs within bounds."""
+
+    data_dir: Path = Path("traced-data")
+    """Where segments and sealed files lie."""
+    durable: bool = True
+    """Whether an acknowledged batch is on disk. Off only for `traced analyze`, whose store lives as long as the command."""
+    max_queue_bytes: int = Field(128 * 2**20, ge=2**20)
+    """Bytes of decoded batches waiting for the writer."""
+    seal_after_spans: int = Field(200_000, ge=100, le=1_000_000)
+    """Freeze and seal the hot segment at so many rows: hot rows are in memory, about 250 bytes each."""
+    seal_after_seconds: float = Field(300.0, gt=0)
+    """Freeze and seal the hot segment at this age, if it holds anything."""
+    merge_below_bytes: int = Field(32 * 2**20, ge=0)
+    """Sealed files smaller than this are merged with their neighbours."""
+    merge_files: int = Field(8, ge=2, le=64)
+    """So many small neighbours make a merge."""
+    retention_seconds: float = Field(72 * 3600.0, gt=0)
+    """How long sealed files are kept, by arrival."""
+    retention_bytes: int = Field(10 * 2**30, ge=2**20)
+    """How much all sealed files together may take; the oldest go first."""
+    max_disk_fraction: float = Field(0.9, gt=0, le=1)
+    """From this fill of the volume on, senders are told to come back (`disk_full`)."""
+    dedup_window_spans: int = Field(2_000_000, ge=1000)
+    """How many of the newest spans a resent span is recognised among (8 bytes of memory each)."""
+    memory_limit_bytes: int = Field(192 * 2**20, ge=32 * 2**20)
+    """DuckDB's buffer limit for hot segments; above it rows spill to disk."""
+
+
+class AnalysisSettings(Room):
+    """Takes settled traces and runs the detectors."""
+
+    settle_seconds: float = Field(30.0, ge=0)
+    """A trace is analysed once no span of it arrived for so long."""
+    interval_seconds: float = Field(2.0, gt=0)
+    """Pause between two passes."""
+    max_open_seconds: float = Field(600.0, gt=0)
+    """A trace that never falls quiet is analysed anyway after so long."""
+    max_spans_per_trace: int = Field(50_000, ge=100)
+    """Spans analysed of one trace; more are left out and the trace is marked truncated."""
+    max_spans_per_pass: int = Field(500_000, ge=1000)
+    """Spans read by one pass; a backlog is worked off in several."""
+    late_window_seconds: float = Field(3600.0, gt=0)
+    """How far back the earlier spans of a reopened trace are looked for."""
+    late_window_traces: int = Field(1_000_000, ge=1000)
+    """How many of the newest analysed traces a late span is recognised among (8 bytes of memory each)."""
+
+
+class FindingsSettings(Room):
+    """The ledger."""
+
+    max_findings: int = Field(5_000, ge=10)
+    """Open findings; further fingerprints are counted as dropped."""
+    max_occurrences: int = Field(100_000, ge=100)
+    """Occurrences remembered for withdrawal; the oldest are forgotten first and counted."""
+    examples: int = Field(5, ge=1, le=50)
+    """Example traces kept with a finding."""
+    resolve_after_seconds: float = Field(3600.0, gt=0)
+    """A finding without a new occurrence for so long is resolved, if its service was looked at meanwhile."""
+
+
+class GraphSettings(Room):
+    """The service graph; virtual nodes are settings because the peers disagree."""
+
+    virtual_callers: Literal["peer_or_user", "user", "peer", "none"] = "peer_or_user"
+    """Who calls a root SERVER or CONSUMER: its peer attribute, else `user` (Tempo); `user` (Collector); its peer (Zipkin)."""
+    virtual_callees: Literal["peer", "peer_or_unknown", "none"] = "peer"
+    """Whom an unanswered CLIENT calls: its peer attribute; or else `unknown` (Collector)."""
+    max_edges: int = Field(2_000, ge=10)
+    """Edges kept; further ones are counted as dropped."""
+    history_minutes: int = Field(180, ge=1)
+    """For how many minutes the graph can be asked by time range."""
+
+
+class HttpSettings(Room):
+    """People and machines: pages, JSON, metrics."""
+
+    listen: Address = "127.0.0.1:4320"
+    """Where pages, JSON and metrics are served (HOST:PORT)."""
+    allow_beyond_loopback: bool = False
+    """Serve pages and JSON on an address that others can reach. There is no authentication yet, so it must be said."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which browsers may reach it (the Host header is checked against DNS rebinding)."""
+    max_series: int = Field(2_000, ge=10)
+    """Label sets per metric family; further ones are summed into `__other__` and counted."""
+
+
+class QuerySettings(Room):
+    """A user's own SQL: in a child process that can be killed."""
+
+    timeout_seconds: float = Field(10.0, gt=0, le=600)
+    """Wall clock limit; the child is killed after it."""
+    max_memory_bytes: int = Field(1024 * 2**20, ge=128 * 2**20)
+    """Address space the child may add to what it starts with (RLIMIT_AS)."""
+    max_rows: int = Field(10_000, ge=1)
+    """Rows returned; more are cut and the answer says so."""
+    max_result_bytes: int = Field(16 * 2**20, ge=1024)
+    """Size of the answer; more is cut and the answer says so."""
+
+
+class Settings(BaseSettings):
+    """All settings of the daemon."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRACED_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    receiver: ReceiverSettings = ReceiverSettings()
+    store: StoreSettings = StoreSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    findings: FindingsSettings = FindingsSettings()
+    graph: GraphSettings = GraphSettings()
+    http: HttpSettings = HttpSettings()
+    query: QuerySettings = QuerySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read flags and the file by `load`; of pydantic's own sources only the environment is used."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """Read the settings: flags over environment over file over defaults.
+
+    Args:
+        config: a YAML file with one mapping per room, or None.
+        flags: room to setting to value, as given on the command line.
+
+    Raises:
+        ConfigurationError: naming the setting, and the nearest name where one is unknown.
+    """
+    _check_environment()
+    from_file = _read_yaml(config) if config is not None else {}
+    try:
+        from_environment = Settings().model_dump(exclude_unset=True)
+        merged = _merge(_merge(from_file, from_environment), flags or {})
+        return Settings(**merged)
+    except ValidationError as error:
+        raise ConfigurationError(
+            _explain(error),
+            next_safe_actions=("Correct the setting named above and start again.",),
+        ) from None
+
+
+def _check_environment() -> None:
+    """Refuse `TRACED_ROOM__SETTING` of an unknown room.
+
+    Names without a double underscore are left alone: Kubernetes sets TRACED_SERVICE_HOST and the like for a Service.
+    """
+    for name in os.environ:
+        room, separator, _ = name.removeprefix("TRACED_").partition("__")
+        if name.startswith("TRACED_") and separator and room.lower() not in Settings.model_fields:
+            close = difflib.get_close_matches(room.lower(), Settings.model_fields, n=1)
+            hint = f" (did you mean TRACED_{close[0].upper()}__…?)" if close else ""
+            msg = f"environment variable {name}: there is no room {room.lower()!r}{hint}"
+            raise ConfigurationError(msg, next_safe_actions=(f"Unset {name} or correct its name.",))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"the configuration file {path} cannot be read: {error}"
+        raise ConfigurationError(msg, next_safe_actions=("Check the path and the YAML syntax.",)) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        msg = f"the configuration file {path} must hold a mapping of rooms, not a {type(content).__name__}"
+        raise ConfigurationError(msg, next_safe_actions=("Start it with, for example, `analysis:`.",))
+    return content
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        name = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {name!r}{_nearest(location)}")
+        else:
+            lines.append(f"setting {name!r}: {problem['msg']}")
+    return "; ".join(lines)
+
+
+def _nearest(location: list[str]) -> str:
+    known: dict[str, Any] = dict(Settings.model_fields)
+    for part in location[:-1]:
+        room = known.get(part)
+        if room is None:
+            return ""
+        known = dict(room.annotation.model_fields)
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f" (did you mean {'.'.join([*location[:-1], close[0]])!r}?)" if close else ""

@@ -1,0 +1,343 @@
+"""The only place where rooms meet: builds them, starts consumers before producers, stops in reverse."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from traced import __version__
+from traced.analysis.edge_history import EdgeHistory
+from traced.analysis.loop import Analysis
+from traced.analysis.passes import Outcome, Passes
+from traced.analysis.settling import Settling
+from traced.api.app import build_app
+from traced.api.routes import api_routes
+from traced.api.sources import Sources
+from traced.config import Settings
+from traced.detectors import detectors, explain
+from traced.errors import ConfigurationError, TracedError
+from traced.findings.ledger import Ledger, Wording
+from traced.graph.service_graph import as_edges, total
+from traced.listening import AsgiServer, Endpoint
+from traced.metrics import expose
+from traced.model.batch import Batch, Receipt, Signal
+from traced.model.edge import Edge
+from traced.model.finding import Finding
+from traced.model.input import InputRequest
+from traced.model.occurrence import Occurrence
+from traced.model.views import DetectorHealth, Status, StoreHealth, Tallies
+from traced.pages.routes import page_routes
+from traced.receiver.decode import decode_logs, decode_traces
+from traced.receiver.receiver import Receiver
+from traced.receiver.wire import Limits
+from traced.store.store import Store
+from traced.store.user_queries import UserQueries
+from traced.store.workbench import Workbench
+from traced.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS: Final = 5.0
+
+
+class Daemon:
+    """`traced serve`: from `start` to `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build every room; nothing is bound or opened yet.
+
+        Raises:
+            ConfigurationError: settings that contradict each other.
+        """
+        self.settings = settings
+        http = Endpoint.parse(settings.http.listen, "http.listen", "--http")
+        if not http.loopback and not settings.http.allow_beyond_loopback:
+            raise ConfigurationError(
+                f"pages and JSON would be reachable beyond this machine at {settings.http.listen}, and there is no authentication",
+                next_safe_actions=("Listen on 127.0.0.1, or allow it by name: TRACED_HTTP__ALLOW_BEYOND_LOOPBACK=true.",),
+            )
+        self.telemetry = Telemetry()
+        self.store = Store(settings.store, self.telemetry)
+        self.ledger = Ledger(settings.findings, self.telemetry, wording())
+        self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
+        self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry)
+        self.receiver = Receiver(settings.receiver, self.store, self.telemetry)
+        metrics = expose(self.telemetry.registry, self.ledger, self.edges, self, max_series=settings.http.max_series, version=__version__)
+        self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
+        sources = Sources(self.ledger, self.edges, self.store, self, self._queries, metrics)
+        pages = page_routes(self.ledger, self.edges, self.store, self, explain)
+        app = build_app(api_routes(sources), pages, bound_host=http.host, allowed_hosts=settings.http.allowed_hosts)
+        self._http = AsgiServer(http, app, "http")
+        self._stopped = threading.Event()
+        self._running = False
+
+    def start(self) -> None:
+        """Open the store, start the analysis, bind every port; undo all of it when one step fails.
+
+        Raises:
+            TracedError: the store cannot be opened, or a port is taken.
+        """
+        self.store.open()
+        started = [self.store.close]
+        try:
+            self.analysis.start()
+            started.append(self.analysis.close)
+            self._http.start()
+            started.append(lambda: self._http.stop(0))
+            self.receiver.start()
+        except TracedError:
+            for undo in reversed(started):
+                undo()
+            raise
+        self._running = True
+        log.info("ready", **self.ready_line())
+
+    def stop(self) -> None:
+        """Answer what is in flight, keep every acknowledged batch, and end; may be called again."""
+        if not self._running:
+            return
+        self._running = False
+        self.receiver.stop(STOP_SECONDS)
+        self.analysis.close()
+        self._http.stop(1)
+        self.store.close()
+        log.info("stopped")
+
+    def ready_line(self) -> dict[str, Any]:
+        """Give what `traced serve` prints when everything is bound."""
+        return {
+            "ready": True,
+            "otlp_grpc": self.receiver.grpc_address,
+            "otlp_http": self.receiver.http_address,
+            "http": self._http.address,
+            "data_dir": str(self.settings.store.data_dir),
+            "version": __version__,
+        }
+
+    def catch_signals(self) -> None:
+        """Let SIGTERM and SIGINT end `run_until_signal`; called before `start`, so that one that comes during it is not lost."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopped.set())
+
+    def run_until_signal(self) -> int:
+        """Wait for SIGTERM or SIGINT; give the exit code."""
+        self._stopped.wait()
+        return 0
+
+    # ------------------------------------------------------------------ what the ways out ask
+
+    def tallies(self) -> Tallies:
+        """Give the ledger's counters (TallyView)."""
+        return self.ledger.tallies()
+
+    def spans_analyzed(self) -> dict[str, int]:
+        """Give spans analysed by service (TallyView)."""
+        return self.analysis.spans_analyzed()
+
+    def status(self) -> Status:
+        """Give how the daemon is now (StatusView)."""
+        counts = _Counts(self.telemetry)
+        reasons = self._reasons_not_ready()
+        last = counts.gauge("traced_receiver_last_arrival_timestamp_seconds")
+        return Status(
+            version=__version__,
+            alive=self.analysis.alive and self.store.alive,
+            ready=not reasons,
+            not_ready_reasons=reasons,
+            otlp_grpc=self.receiver.grpc_address,
+            otlp_http=self.receiver.http_address,
+            received_spans=counts.total("traced_receiver_accepted", signal="traces"),
+            received_logs=counts.total("traced_receiver_accepted", signal="logs"),
+            refused_requests=counts.total("traced_receiver_refused"),
+            rejected_items=counts.total("traced_receiver_rejected_items"),
+            repeated_spans=counts.total("traced_store_repeated_spans"),
+            dropped_findings=counts.total("traced_findings_dropped"),
+            dropped_edges=counts.total("traced_graph_dropped_edges"),
+            last_arrival_unix_seconds=last or None,
+            traces_analyzed=self.analysis.traces_analyzed,
+            spans_analyzed=sum(self.analysis.spans_analyzed().values()),
+            traces_waiting=self.analysis.waiting_traces,
+            analysis_lag_seconds=counts.gauge("traced_analysis_lag_seconds"),
+            settle_seconds=self.settings.analysis.settle_seconds,
+            detectors=tuple(
+                DetectorHealth(
+                    d.id,
+                    counts.total("traced_detector_errors", detector=d.id),
+                    counts.sum("traced_detector_seconds", detector=d.id),
+                )
+                for d in detectors()
+            ),
+            store=StoreHealth(
+                hot_spans=int(counts.gauge("traced_store_hot_spans")),
+                sealed_files=int(counts.gauge("traced_store_sealed_files")),
+                sealed_bytes=int(counts.gauge("traced_store_sealed_bytes")),
+            ),
+        )
+
+    def _reasons_not_ready(self) -> tuple[str, ...]:
+        reasons = []
+        if not self._running:
+            reasons.append("starting or stopping")
+        refusal = self.store.refusal
+        if refusal is not None:
+            reasons.append(f"{refusal.reason}: {refusal.message}")
+        if not self.analysis.alive:
+            reasons.append("the analysis does not run")
+        return tuple(reasons)
+
+
+class _Counts:
+    """One reading of the telemetry, by family and labels."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._samples = {family.name: family.samples for family in telemetry.own_families()}
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Add up a family's samples that carry the labels."""
+        samples = self._samples.get(name, ())
+        return sum(s.value for s in samples if all(s.labels.get(k) == v for k, v in labels.items()))
+
+    def total(self, name: str, **labels: str) -> int:
+        """As `sum`, in whole numbers."""
+        return int(self.sum(name, **labels))
+
+    def gauge(self, name: str) -> float:
+        """Give a gauge without labels."""
+        return self.sum(name)
+
+
+def wording() -> dict[str, Wording]:
+    """Give how each detector's findings are said."""
+    return {d.id: Wording(d.sentence, d.how_to_fix) for d in detectors()}
+
+
+# ---------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisReport:
+    """What `traced analyze` found in files.
+
+    Attributes:
+        counts: the `input` object of the JSON answer.
+        services: names of the services that reported.
+        edges: the service graph.
+        findings: worst first.
+        occurrences: every one, nothing sampled away.
+    """
+
+    counts: dict[str, int]
+    services: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    findings: tuple[Finding, ...]
+    occurrences: tuple[Occurrence, ...]
+
+    def as_dict(self, unreadable_lines: int = 0) -> dict[str, Any]:
+        """Give the answer of `analyze --format json`."""
+        return {
+            "input": {**self.counts, "unreadable_lines": unreadable_lines},
+            "services": list(self.services),
+            "service_graph": {"edges": [edge.as_dict() for edge in self.edges]},
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+@dataclass(slots=True)
+class _Ingested:
+    """Running totals of what went into the temporary store."""
+
+    received: Counter[str] = field(default_factory=Counter)
+    rejected: int = 0
+    repeated: int = 0
+    undecodable: int = 0
+
+    def add(self, batch: Batch, receipt: Receipt) -> None:
+        self.received[str(batch.signal)] += receipt.stored
+        if batch.signal is Signal.TRACES:
+            self.rejected += sum(batch.rejected.values())
+            self.repeated += receipt.repeated
+
+
+def analyze_requests(requests: Iterable[InputRequest], settings: Settings, on_error: Any = None) -> AnalysisReport:
+    """Analyse export requests from files: the same decoder, store, graph and detectors as the daemon's, without ports.
+
+    The input is taken as complete: nothing waits for late spans.
+
+    Args:
+        requests: in any order.
+        settings: of the rooms; where the store lies is chosen here, in a temporary directory that is removed.
+        on_error: called with (request, error) for a request that cannot be decoded; the others still count.
+    """
+    telemetry = Telemetry()
+    with tempfile.TemporaryDirectory(prefix="traced-analyze-") as directory:
+        changes = {"data_dir": Path(directory), "durable": False, "max_disk_fraction": 1.0, "seal_after_spans": 500_000}
+        store = Store(settings.store.model_copy(update=changes), telemetry)
+        store.open()
+        try:
+            ingested = _ingest(requests, store, settings, on_error)
+            return _look(store, settings, telemetry, ingested)
+        finally:
+            store.close()
+
+
+def _ingest(requests: Iterable[InputRequest], store: Store, settings: Settings, on_error: Any) -> _Ingested:
+    ingested = _Ingested()
+    limits = Limits(max_items=settings.receiver.max_items_per_request)
+    for request in requests:
+        try:
+            batch = (decode_traces if request.signal is Signal.TRACES else decode_logs)(request.body, limits)
+        except TracedError as error:
+            ingested.undecodable += 1
+            if on_error is not None:
+                on_error(request, error)
+            continue
+        ingested.add(batch, store.accept(batch).result())
+    return ingested
+
+
+def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ingested) -> AnalysisReport:
+    ledger = Ledger(settings.findings, telemetry, wording())
+    occurrences: list[Occurrence] = []
+    counted = []
+    services: set[str] = set()
+    traces = 0
+    for outcome in _passes(store, settings, telemetry):
+        occurrences.extend(outcome.occurrences)
+        counted.append(outcome.edges)
+        services |= outcome.services
+        traces += outcome.complete + outcome.incomplete
+        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time())
+    counts = {
+        "spans": ingested.received["traces"],
+        "traces": traces,
+        "logs": ingested.received["logs"],
+        "rejected_spans": ingested.rejected,
+        "duplicate_spans": ingested.repeated,
+    }
+    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(occurrences))
+
+
+def _passes(store: Store, settings: Settings, telemetry: Telemetry) -> Iterator[Outcome]:
+    """Go through everything; in more than one slice, a first round only learns, so that the order of the input does not matter."""
+    workbench = Workbench()
+    forever = 2**62
+    passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis.max_spans_per_trace, None)
+    end = store.visible_until
+    arrivals = store.arrival_slices(end, settings.analysis.max_spans_per_pass)
+    rounds = (True, False) if len(arrivals) > 1 else (False,)
+    for learn_only in rounds:
+        settling = Settling(store, workbench, forever, settings.analysis.late_window_traces, forever)
+        for until in arrivals:
+            outcome = passes.run(settling.advance(until, end), time.time(), learn_only=learn_only)
+            if not learn_only:
+                yield outcome
+    workbench.close()

@@ -1,0 +1,1 @@
+"""The ledger: occurrences to findings by fingerprint; opens, refreshes, withdraws, resolves."""

@@ -1,0 +1,333 @@
+"""All open findings.
+
+An occurrence is remembered by its trace, so that it can be withdrawn when late spans explain it. Counters only grow: each
+occurrence counts once when it is first found, and once more as withdrawn if it no longer holds. What a limit drops is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
+
+from traced.config import FindingsSettings
+from traced.model.finding import Example, Finding
+from traced.model.occurrence import Level, Occurrence
+from traced.model.views import Tallies
+from traced.telemetry import Telemetry
+
+TraceId = tuple[int, int]
+_Key = TypeVar("_Key")
+_RANK: Final = {Level.VIOLATION: 0, Level.IMPROVEMENT: 1, Level.INFORMATION: 2}
+_MAX_SERIES: Final = 10_000
+_ORPHAN: Final = "orphan_span"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a detector's findings are said: message from an occurrence and the count, and the first step of the fix."""
+
+    sentence: Callable[[Occurrence, int], str]
+    how_to_fix: str
+
+
+@dataclass(slots=True)
+class _Open:
+    """One open finding as it grows and shrinks."""
+
+    newest: Occurrence
+    count: int = 0
+    first_seen: int = 2**63 - 1
+    last_seen: int = 0
+    worst: Level = Level.INFORMATION
+    confidence_sum: float = 0.0
+    last_found: float = 0.0
+    examples: deque[Example] = field(default_factory=deque)
+
+
+class Ledger:
+    """Open findings by fingerprint; safe to read from any thread, written by the analysis alone."""
+
+    def __init__(self, settings: FindingsSettings, telemetry: Telemetry, wording: Mapping[str, Wording]) -> None:
+        """Start empty; `wording` is by detector id."""
+        self._settings = settings
+        self._telemetry = telemetry
+        self._wording = wording
+        self._lock = threading.Lock()
+        self._open: dict[str, _Open] = {}
+        self._by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
+        self._remembered = 0
+        self._shrunk: set[str] = set()
+        self._snapshot: tuple[Finding, ...] | None = ()
+        self._found: Counter[tuple[str, str, str, str]] = Counter()
+        self._withdrawn: Counter[tuple[str, str, str, str]] = Counter()
+        self._missing: Counter[tuple[str, str]] = Counter()
+
+    # ------------------------------------------------------------------ writing
+
+    def record(self, occurrences: Iterable[Occurrence], again: Iterable[TraceId], could_not_look: frozenset[str], now: float) -> None:
+        """Take what a pass found.
+
+        Args:
+            occurrences: of all traces of the pass.
+            again: traces that were analysed before; what they had and have no more is withdrawn.
+            could_not_look: detectors that failed in this pass; their earlier occurrences stay.
+            now: unix seconds.
+        """
+        by_trace: dict[TraceId, list[Occurrence]] = {trace: [] for trace in again}
+        whole = frozenset(by_trace)
+        for occurrence in occurrences:
+            by_trace.setdefault(occurrence.trace_id, []).append(occurrence)
+        with self._lock:
+            for trace, new in by_trace.items():
+                old = self._forget(trace)
+                if old or new:
+                    # of a trace that was not looked at whole, nothing that was found before is in doubt
+                    stays = could_not_look if trace in whole else None
+                    self._replace(trace, old, new, stays, now)
+            self._bound()
+            self._snapshot = None
+
+    def _replace(self, trace: TraceId, old: tuple[Occurrence, ...], new: list[Occurrence], stays: frozenset[str] | None, now: float) -> None:
+        """Withdraw what is not found again, but for the detectors whose claims stay (None: all); add what is new."""
+        had = {(o.key, o.fingerprint) for o in old}
+        found = {(o.key, o.fingerprint) for o in new}
+        counted = {o.missing_span_id for o in old if o.id == _ORPHAN}
+        kept = []
+        for occurrence in old:
+            if (occurrence.key, occurrence.fingerprint) in found:
+                continue
+            if stays is None or occurrence.id in stays:
+                kept.append(occurrence)
+            else:
+                self._withdraw(occurrence)
+        for occurrence in new:
+            again = (occurrence.key, occurrence.fingerprint) in had
+            if not again and not self._add(occurrence, now):
+                continue
+            kept.append(occurrence)
+            if not again and occurrence.id == _ORPHAN and occurrence.missing_span_id not in counted:
+                counted.add(occurrence.missing_span_id)
+                _grow(self._missing, (occurrence.service, occurrence.cause), ("__other__", ""))
+        if kept:
+            self._by_trace[trace] = tuple(kept)
+            self._remembered += len(kept)
+
+    def _add(self, occurrence: Occurrence, now: float) -> bool:
+        finding = self._open.get(occurrence.fingerprint)
+        if finding is None:
+            if len(self._open) >= self._settings.max_findings:
+                self._telemetry.dropped_findings.labels("max_findings").inc()
+                return False
+            finding = self._open[occurrence.fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
+        finding.newest = max(finding.newest, occurrence, key=_by_time)
+        finding.count += 1
+        finding.confidence_sum += occurrence.confidence
+        finding.first_seen = min(finding.first_seen, occurrence.time_unix_nano)
+        finding.last_seen = max(finding.last_seen, occurrence.time_unix_nano)
+        finding.worst = min(finding.worst, occurrence.level, key=_RANK.__getitem__)
+        finding.last_found = now
+        finding.examples.append(Example(occurrence.trace_id, occurrence.span_id))
+        _grow(self._found, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
+        return True
+
+    def _withdraw(self, occurrence: Occurrence) -> None:
+        _grow(self._withdrawn, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
+        finding = self._open.get(occurrence.fingerprint)
+        if finding is None:
+            return
+        finding.count -= 1
+        finding.confidence_sum -= occurrence.confidence
+        if finding.count <= 0:
+            del self._open[occurrence.fingerprint]
+        else:
+            self._shrunk.add(occurrence.fingerprint)
+
+    def _settle_shrunk(self) -> None:
+        """Make findings that lost occurrences say of the others what they say: level, times, examples and newest evidence."""
+        if not self._shrunk:
+            return
+        left: dict[str, list[Occurrence]] = {fingerprint: [] for fingerprint in self._shrunk}
+        for occurrences in self._by_trace.values():
+            for occurrence in occurrences:
+                if occurrence.fingerprint in left:
+                    left[occurrence.fingerprint].append(occurrence)
+        for fingerprint, remaining in left.items():
+            finding = self._open.get(fingerprint)
+            if finding is None or not remaining:
+                continue
+            finding.newest = max(remaining, key=_by_time)
+            finding.examples = deque((Example(o.trace_id, o.span_id) for o in remaining), maxlen=self._settings.examples)
+            if len(remaining) == finding.count:  # else the limit made some be forgotten: what they said still counts
+                finding.first_seen = min(o.time_unix_nano for o in remaining)
+                finding.last_seen = max(o.time_unix_nano for o in remaining)
+                finding.worst = min((o.level for o in remaining), key=_RANK.__getitem__)
+        self._shrunk.clear()
+
+    def _forget(self, trace: TraceId) -> tuple[Occurrence, ...]:
+        old = self._by_trace.pop(trace, ())
+        self._remembered -= len(old)
+        return old
+
+    def _bound(self) -> None:
+        while self._remembered > self._settings.max_occurrences:
+            _, old = self._by_trace.popitem(last=False)
+            self._remembered -= len(old)
+            self._telemetry.dropped_findings.labels("max_occurrences").inc(len(old))
+
+    def resolve(self, now: float, analyzed: Mapping[str, float]) -> None:
+        """Close findings without a new occurrence for `resolve_after_seconds`, if their service was looked at since.
+
+        Args:
+            now: unix seconds.
+            analyzed: when spans of a service were last analysed, unix seconds.
+        """
+        limit = self._settings.resolve_after_seconds
+        with self._lock:
+            gone = {
+                fingerprint
+                for fingerprint, finding in self._open.items()
+                if now - finding.last_found > limit and analyzed.get(finding.newest.service, 0.0) > finding.last_found + limit / 2
+            }
+            if not gone:
+                return
+            for fingerprint in gone:
+                del self._open[fingerprint]
+            for trace in [t for t, occurrences in self._by_trace.items() if any(o.fingerprint in gone for o in occurrences)]:
+                kept = tuple(o for o in self._by_trace[trace] if o.fingerprint not in gone)
+                self._remembered -= len(self._by_trace[trace]) - len(kept)
+                if kept:
+                    self._by_trace[trace] = kept
+                else:
+                    del self._by_trace[trace]
+            self._snapshot = None
+
+    # ------------------------------------------------------------------ reading: what FindingsView asks
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Give a snapshot of all open findings, worst first."""
+        with self._lock:
+            if self._snapshot is None:
+                self._settle_shrunk()
+                shown = (self._finding(fingerprint, one) for fingerprint, one in self._open.items())
+                self._snapshot = tuple(sorted(shown, key=lambda f: (_RANK[f.level], -f.count, f.id, f.service, f.fingerprint)))
+            return self._snapshot
+
+    def finding(self, fingerprint: str) -> Finding | None:
+        """Give one open finding, or None."""
+        return next((f for f in self.findings() if f.fingerprint == fingerprint), None)
+
+    def of_trace(self, trace_id: TraceId) -> tuple[Occurrence, ...]:
+        """Give the open occurrences of one trace."""
+        with self._lock:
+            return self._by_trace.get(trace_id, ())
+
+    def traces(self) -> frozenset[TraceId]:
+        """Name the traces with open occurrences."""
+        with self._lock:
+            return frozenset(self._by_trace)
+
+    def tallies(self) -> Tallies:
+        """Give the counters, for Prometheus."""
+        with self._lock:
+            return Tallies(occurrences=dict(self._found), withdrawn=dict(self._withdrawn), missing_spans=dict(self._missing))
+
+    def _finding(self, fingerprint: str, one: _Open) -> Finding:
+        newest, wording = one.newest, self._wording[one.newest.id]
+        return Finding(
+            id=newest.id,
+            level=one.worst,
+            cause=newest.cause,
+            fingerprint=fingerprint,
+            service=newest.service,
+            peer=newest.peer,
+            signal_type="span",
+            signal_name=newest.signal_name,
+            count=one.count,
+            confidence=one.confidence_sum / one.count if one.count else 0.0,
+            first_seen_unix_nano=one.first_seen,
+            last_seen_unix_nano=one.last_seen,
+            message=wording.sentence(newest, one.count),
+            how_to_fix=wording.how_to_fix,
+            examples=tuple(one.examples),
+            context=newest.context,
+        )
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give everything open, and the counters, as JSON values."""
+        with self._lock:
+            self._settle_shrunk()
+            return {
+                "findings": [_dump_finding(one) for one in self._open.values()],
+                "occurrences": [_dump_occurrence(o) for old in self._by_trace.values() for o in old],
+                "tallies": [[list(k), n] for k, n in self._found.items()],
+                "withdrawn": [[list(k), n] for k, n in self._withdrawn.items()],
+                "missing": [[list(k), n] for k, n in self._missing.items()],
+            }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart; of detectors that exist no more nothing is taken.
+
+        Raises:
+            KeyError, IndexError, ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        findings = [one for one in (_load_finding(values, self._settings.examples) for values in state["findings"]) if one.newest.id in self._wording]
+        by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
+        for occurrence in map(_load_occurrence, state["occurrences"]):
+            if occurrence.id in self._wording:
+                by_trace[occurrence.trace_id] = (*by_trace.get(occurrence.trace_id, ()), occurrence)
+        found, withdrawn, missing = (Counter({tuple(k): int(n) for k, n in state[name]}) for name in ("tallies", "withdrawn", "missing"))
+        with self._lock:
+            self._open = {one.newest.fingerprint: one for one in findings}
+            self._by_trace, self._remembered = by_trace, sum(map(len, by_trace.values()))
+            self._found, self._withdrawn, self._missing = found, withdrawn, missing
+            self._shrunk.clear()
+            self._snapshot = None
+
+
+def _by_time(occurrence: Occurrence) -> tuple[int, TraceId, int]:
+    return (occurrence.time_unix_nano, occurrence.trace_id, occurrence.span_id)
+
+
+def _grow(counter: Counter[_Key], key: _Key, overflow: _Key) -> None:
+    """Count under a key; beyond _MAX_SERIES keys under the overflow key."""
+    counter[key if key in counter or len(counter) < _MAX_SERIES else overflow] += 1
+
+
+def _dump_finding(one: _Open) -> list[Any]:
+    examples = [[*e.trace_id, e.span_id] for e in one.examples]
+    return [_dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples]
+
+
+def _load_finding(values: list[Any], max_examples: int) -> _Open:
+    newest, count, first, last, worst, confidence, found, examples = values
+    shown = deque((Example((high, low), span_id) for high, low, span_id in examples), maxlen=max_examples)
+    return _Open(_load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown)
+
+
+def _dump_occurrence(o: Occurrence) -> list[Any]:
+    return [
+        o.id,
+        str(o.level),
+        *o.trace_id,
+        o.span_id,
+        o.service,
+        o.signal_name,
+        o.time_unix_nano,
+        o.cause,
+        o.peer,
+        o.confidence,
+        o.missing_span_id,
+        list(o.matched) if o.matched else None,
+        o.context,
+    ]
+
+
+def _load_occurrence(values: list[Any]) -> Occurrence:
+    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context = values
+    bare = Occurrence(kind, Level(level), (high, low), span_id, service, signal_name, time)
+    return replace(bare, cause=cause, peer=peer, confidence=confidence, missing_span_id=missing, matched=tuple(matched) if matched else None, context=context)

@@ -1,0 +1,217 @@
+"""What was learned over the last hours, bounded: how regularly calls are answered, clocks, repeats, names.
+
+Counts live in two windows that take turns, so that what is shown covers between one and two windows of time. Pure: the time is
+given from outside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+WINDOW_SECONDS: Final = 3600.0
+MAX_SLOTS: Final = 20_000
+MAX_PAIRS: Final = 5_000
+MAX_ALIASES: Final = 5_000
+MIN_CLOCK_PAIRS: Final = 20
+"""Calls between two clocks from which on something is said of them."""
+SHOW_AGAIN_SECONDS: Final = 600.0
+
+Row = dict[str, Any]
+
+_CLOCK_FACTS: Final = {
+    "median_duration": pa.float64(),
+    "client_service": pa.string(),
+    "server_service": pa.string(),
+    "trace_id_high": pa.uint64(),
+    "trace_id_low": pa.uint64(),
+    "span_id": pa.uint64(),
+    "start_time_unix_nano": pa.int64(),
+    "seen": pa.bool_(),
+}
+
+
+@dataclass(slots=True)
+class _Window:
+    slots: dict[tuple[str, str, str, str], Counter[str]] = field(default_factory=dict)
+    clocks: dict[tuple[str, str], Row] = field(default_factory=dict)
+    spans: Counter[tuple[str, str]] = field(default_factory=Counter)
+    repeats: Counter[tuple[str, str]] = field(default_factory=Counter)
+    aliases: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+class History:
+    """The two windows."""
+
+    def __init__(self) -> None:
+        """Start knowing nothing."""
+        self._now, self._before = _Window(), _Window()
+        self._time = self._turned = 0.0
+        self._shown: dict[tuple[str, str], tuple[float, int, int]] = {}
+        self.dropped = 0
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when the present one is full of time (unix seconds)."""
+        self._time = now
+        if not self._turned:
+            self._turned = now
+        if now - self._turned >= WINDOW_SECONDS:
+            self._now, self._before, self._turned = _Window(), self._now, now
+            self._shown = {key: shown for key, shown in self._shown.items() if key in self._before.clocks}
+
+    def learn_slots(self, rows: Sequence[Row], sign: int = 1) -> None:
+        """Add rows of `relation.slots`; with sign -1 take back what was learned of traces that are looked at again."""
+        # who is answered first: calls that nobody answers are only counted of addresses where somebody may answer
+        for row in sorted(rows, key=lambda r: r["callee"] == ""):
+            key = (row["service"], row["name"], row["peer"], row["outcome"])
+            callees = self._now.slots.get(key)
+            if callees is None:
+                if len(self._now.slots) >= MAX_SLOTS:
+                    self.dropped += 1
+                    continue
+                callees = self._now.slots[key] = Counter()
+            callees[row["callee"]] += sign * row["calls"]
+            if row["peer"]:
+                self._learn_alias(row["peer"], row["callee"], sign * row["calls"])
+
+    def _learn_alias(self, address: str, service: str, calls: int) -> None:
+        known = self._now.aliases.get(address)
+        if known is None:
+            if not service:
+                return
+            if len(self._now.aliases) >= MAX_ALIASES:
+                self.dropped += 1
+                return
+            known = self._now.aliases[address] = Counter()
+        known[service] += calls
+
+    def learn_clocks(self, rows: Iterable[Row]) -> None:
+        """Intersect with rows of `queries/analysis/clock_pairs.sql`; pairs not among them count as not seen now."""
+        for pair in (*self._now.clocks.values(), *self._before.clocks.values()):
+            pair["seen"] = False
+        for row in rows:
+            key = (row["client_clock"], row["server_clock"])
+            known = self._now.clocks.get(key)
+            if known is None:
+                if len(self._now.clocks) >= MAX_PAIRS:
+                    self.dropped += 1
+                else:
+                    self._now.clocks[key] = {**row, "seen": True}
+                continue
+            known["lower"] = max(known["lower"], row["lower"])
+            known["upper"] = min(known["upper"], row["upper"])
+            known["pairs"] += row["pairs"]
+            known["seen"] = True
+            for name in ("median_duration", "trace_id_high", "trace_id_low", "span_id", "start_time_unix_nano"):
+                known[name] = row[name]
+
+    def learn_instances(self, spans: Mapping[tuple[str, str], int], repeats: Mapping[tuple[str, str], int]) -> None:
+        """Add spans and repeats by (service, instance)."""
+        self._now.spans.update(spans)
+        self._now.repeats.update(repeats)
+
+    # ------------------------------------------------------------------ what detectors read
+
+    def aliases(self) -> dict[str, str]:
+        """Give addresses and peer names whose calls are mostly answered, and by one service only; '' where several answer."""
+        together: dict[str, Counter[str]] = {}
+        for window in (self._before, self._now):
+            for address, services in window.aliases.items():
+                together.setdefault(address, Counter()).update(services)
+        meanings = {}
+        for address, calls in together.items():
+            names = [service for service, number in calls.items() if service and number > 0]
+            if len(names) == 1 and calls[names[0]] >= calls[""]:
+                meanings[address] = names[0]
+            elif len(names) > 1:
+                meanings[address] = ""
+        return meanings
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Give `slot_history`, `clock_history` and `instance_history`."""
+        return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table()}
+
+    def _slot_table(self) -> pa.Table:
+        rows = []
+        for key in {**self._before.slots, **self._now.slots}:
+            # adding leaves out what was taken back
+            callees = self._before.slots.get(key, Counter()) + self._now.slots.get(key, Counter())
+            calls, unanswered = callees.total(), callees.get("", 0)
+            named = {name: n for name, n in callees.items() if name}
+            if named:
+                callee = max(sorted(named), key=named.__getitem__)
+                rows.append((*key, callee, calls - unanswered, calls))
+        names = ["service", "name", "peer", "outcome", "callee", "answered", "calls"]
+        return _table(rows, names, [pa.string()] * 5 + [pa.int64()] * 2)
+
+    def _clock_table(self) -> pa.Table:
+        rows = []
+        for key, now in self._now.clocks.items():
+            before = self._before.clocks.get(key)
+            lower = now["lower"] if before is None else max(now["lower"], before["lower"])
+            upper = now["upper"] if before is None else min(now["upper"], before["upper"])
+            if before is not None and lower > upper:
+                lower, upper, before = now["lower"], now["upper"], None  # the clock was set meanwhile: only the present counts
+            pairs = now["pairs"] + (before["pairs"] if before else 0)
+            facts = {**now, "seen": now["seen"] and pairs >= MIN_CLOCK_PAIRS and self._worth_showing(key, lower, upper)}
+            rows.append((*key, lower, upper, pairs, *(facts[name] for name in _CLOCK_FACTS)))
+        names = ["client_clock", "server_clock", "lower", "upper", "pairs", *_CLOCK_FACTS]
+        kinds = [pa.string()] * 2 + [pa.int64()] * 3 + list(_CLOCK_FACTS.values())
+        return _table(rows, names, kinds)
+
+    def _worth_showing(self, key: tuple[str, str], lower: int, upper: int) -> bool:
+        """Say whether a pair of clocks is told again: what is known of it changed, or it was long ago. Every pass would be too often."""
+        time, *bounds = self._shown.get(key, (0.0, 0, 0))
+        if bounds == [lower, upper] and 0 <= self._time - time < SHOW_AGAIN_SECONDS:
+            return False
+        self._shown[key] = (self._time, lower, upper)
+        return True
+
+    def _instance_table(self) -> pa.Table:
+        spans, repeats = self._before.spans + self._now.spans, self._before.repeats + self._now.repeats
+        rows = [(*key, spans.get(key, 0), repeats.get(key, 0)) for key in {**spans, **repeats}]
+        return _table(rows, ["service", "instance", "spans", "repeats"], [pa.string()] * 2 + [pa.int64()] * 2)
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give both windows as JSON values."""
+        return {"turned": self._turned, "windows": [_dump_window(w) for w in (self._before, self._now)]}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        before, now = (_load_window(w) for w in state["windows"])
+        self._turned, self._before, self._now = float(state["turned"]), before, now
+
+
+def _dump_window(window: _Window) -> dict[str, Any]:
+    return {
+        "slots": [[*key, dict(callees)] for key, callees in window.slots.items()],
+        "clocks": list(window.clocks.values()),
+        "spans": [[*key, n] for key, n in window.spans.items()],
+        "repeats": [[*key, n] for key, n in window.repeats.items()],
+        "aliases": {address: dict(services) for address, services in window.aliases.items()},
+    }
+
+
+def _load_window(state: Mapping[str, Any]) -> _Window:
+    return _Window(
+        slots={(service, name, peer, outcome): Counter(callees) for service, name, peer, outcome, callees in state["slots"]},
+        clocks={(pair["client_clock"], pair["server_clock"]): dict(pair) for pair in state["clocks"]},
+        spans=Counter({(service, instance): n for service, instance, n in state["spans"]}),
+        repeats=Counter({(service, instance): n for service, instance, n in state["repeats"]}),
+        aliases={address: Counter(services) for address, services in state["aliases"].items()},
+    )
+
+
+def _table(rows: list[tuple[Any, ...]], names: list[str], kinds: list[pa.DataType]) -> pa.Table:
+    columns: list[list[Any]] = [list(c) for c in zip(*rows, strict=True)] if rows else [[] for _ in names]
+    return pa.table([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names=names)

@@ -1,0 +1,251 @@
+"""The joined relation: spans with what their trees and calls say of them. Built once a pass; every detector reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
+from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.forest import Forest, trace_summary
+from traced.model.span import SpanKind, StatusCode
+
+NO_LINKS = pa.table(
+    {
+        "row": pa.array([], pa.int64()),
+        "target": pa.array([], pa.int64()),
+        "service_name": pa.array([], pa.string()),
+        "service_namespace": pa.array([], pa.string()),
+        "kind": pa.array([], pa.uint8()),
+        "end_time_unix_nano": pa.array([], pa.int64()),
+        "trace_id_high": pa.array([], pa.uint64()),
+        "trace_id_low": pa.array([], pa.uint64()),
+        "span_id": pa.array([], pa.uint64()),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One pass over settled traces.
+
+    Attributes:
+        forest, calls, links: what the tables were made from.
+        pass_spans: one row a span; columns of `queries/analysis/staged_spans.sql` and the resolved ones of `span_columns`.
+        pass_calls: one row a call with two halves here.
+        pass_traces: one row a trace (`trace_summary`).
+    """
+
+    forest: Forest
+    calls: Calls
+    links: pa.Table
+    pass_spans: pa.Table
+    pass_calls: pa.Table
+    pass_traces: pa.Table
+
+
+def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS) -> Relation:
+    """Resolve calls and put everything into tables."""
+    calls = Calls(forest, naming, links)
+    return Relation(forest, calls, links, span_columns(forest, calls), call_columns(forest, calls), trace_summary(forest))
+
+
+def tables(made: Relation, again: Mask, repeats: pa.Table) -> dict[str, pa.Table]:
+    """Give everything that detectors read, by name.
+
+    `pass_suspects` are the rows of `pass_spans` that are out of the ordinary in some way, and mostly few: who reads them need not scan
+    all spans. `pass_twins` are spans with another one of the same id on the same side; `pass_repeats` came again, beside what is stored.
+    """
+    spans = made.pass_spans.append_column("again", pa.array(again))
+    return {
+        "pass_spans": spans,
+        "pass_suspects": spans.filter(pa.array(_suspects(made))),
+        "pass_calls": made.pass_calls.append_column("again", pa.array(again[np.asarray(made.pass_calls.column("client_row"))])),
+        "pass_traces": made.pass_traces,
+        "pass_twins": _twins(made),
+        "pass_repeats": _beside_stored(made.forest, repeats),
+    }
+
+
+def _suspects(made: Relation) -> Mask:
+    forest, calls = made.forest, made.calls
+    client_root = forest.root & (forest.kind == SpanKind.CLIENT)
+    roots = np.bincount(forest.trace[forest.root], minlength=forest.traces)
+    second_root = forest.root & forest.receiving & (roots > 1)[forest.trace]
+    suspects: Mask = forest.absent | forest.looped | client_root | second_root | calls.unanswered
+    return suspects
+
+
+def _twins(made: Relation) -> pa.Table:
+    """Give spans whose id another span of their side bears, beside that span (`first_…`), and whether they say the same (`same`)."""
+    rows = np.flatnonzero(made.forest.same_side >= 0)
+    ids = ["trace_id_high", "trace_id_low", "span_id"]
+    content = ["service_name", "service_instance_id", "name", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "status_code"]
+    own = made.pass_spans.select([*ids, *content]).take(pa.array(rows))
+    first = made.pass_spans.select(content).take(pa.array(made.forest.same_side[rows]))
+    for name in first.column_names:
+        own = own.append_column(f"first_{name}", first.column(name))
+    same = np.ones(len(rows), bool)
+    for name in content[2:]:
+        same &= np.asarray(pc.equal(own.column(name), first.column(name)))
+    return own.append_column("same", pa.array(same))
+
+
+def _beside_stored(forest: Forest, repeats: pa.Table) -> pa.Table:
+    """Give repeats with name and times of the stored span of the same trace, span id and kind (null where it is not here)."""
+    ids = [np.asarray(repeats.column(n)) for n in ("trace_id_high", "trace_id_low", "span_id", "kind")]
+    row = forest.find(*ids)
+    stored = forest.spans.select(["name", "start_time_unix_nano", "end_time_unix_nano"]).take(pa.array(row, mask=row < 0))
+    for name in stored.column_names:
+        repeats = repeats.append_column(f"stored_{name}", stored.column(name))
+    return repeats
+
+
+def slots(made: Relation) -> list[dict[str, Any]]:
+    """Count calls by what makes them alike: service, span name, peer, outcome, and who answered ('' for nobody).
+
+    Calls are only compared with calls of the same outcome: a refused one is never answered, and nothing is missing then.
+    """
+    forest, calls = made.forest, made.calls
+    rows = np.flatnonzero((forest.kind == SpanKind.CLIENT) & (calls.database == 0) & ~calls.messaging & ~calls.outer)
+    spans = forest.spans.select(["name", "peer_name", "response_status", "error_type", "status_code"]).take(pa.array(rows))
+    name, peer, status, error = (Codes.from_column(spans.column(c)) for c in ("name", "peer_name", "response_status", "error_type"))
+    failed = (np.asarray(spans.column("status_code")) == StatusCode.ERROR).astype(np.int64)
+    callee = callees(forest, calls)[rows]
+    parts = (
+        (forest.service.of[rows], len(forest.service.texts)),
+        (name.of, len(name.texts)),
+        (peer.of, len(peer.texts)),
+        (failed, 2),
+        (status.of, len(status.texts)),
+        (error.of, len(error.texts)),
+        (callee, len(calls.names.texts)),
+    )
+    first, numbers = _groups(parts)
+    result = []
+    for at, number in zip(first.tolist(), numbers.tolist(), strict=True):
+        outcome = f"{'error' if failed[at] else 'ok'} {status.texts[status.of[at]]} {error.texts[error.of[at]]}"
+        result.append(
+            {
+                "service": forest.service.texts[forest.service.of[rows[at]]],
+                "name": name.texts[name.of[at]],
+                "peer": peer.texts[peer.of[at]],
+                "outcome": outcome,
+                "callee": calls.names.texts[callee[at]],
+                "calls": number,
+            },
+        )
+    return result
+
+
+def _groups(parts: tuple[tuple[Ints, int], ...]) -> tuple[Ints, Ints]:
+    """Give (a row of each distinct combination, how many rows it has); packs step by step, so that nothing overflows."""
+    code = np.zeros(len(parts[0][0]), np.int64)
+    width = 1
+    for of, number in parts:
+        if width * number > 2**62:
+            present, code = distinct(code, width)
+            width = len(present)
+        code = code * number + of
+        width *= number
+    present, place = distinct(code, width)
+    first = np.zeros(len(present), np.int64)
+    first[place[::-1]] = np.arange(len(code))[::-1]
+    return first, np.bincount(place, minlength=len(present))
+
+
+def with_examples(made: Relation, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give clock pairs with the ids and the start of their example span in place of its row."""
+    for pair in pairs:
+        row = pair.pop("row")
+        for name in ("trace_id_high", "trace_id_low", "span_id", "start_time_unix_nano"):
+            pair[name] = made.forest.spans.column(name)[row].as_py()
+    return pairs
+
+
+def spans_by_instance(forest: Forest, fresh: Mask) -> dict[tuple[str, str], int]:
+    """Count fresh spans by (service, instance)."""
+    instance = Codes.from_column(forest.spans.column("service_instance_id"))
+    first, numbers = _groups(((forest.service.of[fresh], len(forest.service.texts)), (instance.of[fresh], len(instance.texts))))
+    rows = np.flatnonzero(fresh)[first]
+    names = [(forest.service.texts[forest.service.of[r]], instance.texts[instance.of[r]]) for r in rows]
+    return dict(zip(names, numbers.tolist(), strict=True))
+
+
+def repeats_by_instance(repeats: pa.Table) -> dict[tuple[str, str], int]:
+    """Count repeats by (service, instance)."""
+    pairs = zip(repeats.column("service_name").to_pylist(), repeats.column("service_instance_id").to_pylist(), strict=True)
+    return dict(Counter((service or "", instance or "") for service, instance in pairs))
+
+
+def span_columns(forest: Forest, calls: Calls) -> pa.Table:
+    """Give the spans with the resolved columns; rows named by number count from 0 in this very order, -1 is none."""
+    spans = forest.spans.drop_columns(["service_name", "service_namespace", "links"])
+    resolved = {
+        "row": np.arange(forest.count),
+        "trace": forest.trace,
+        "parent_row": forest.parent,
+        "parent_absent": forest.absent,
+        "looped": forest.looped,
+        "root": forest.root,
+        "silenced": forest.silenced[forest.trace],
+        "shared": forest.shared,
+        "same_side_row": forest.same_side,
+        "answers": calls.answers,
+        "outer_client": calls.outer,
+        "unanswered": calls.unanswered,
+        "linked": calls.linked,
+        "nearest_row": calls.nearest,
+    }
+    for name, values in resolved.items():
+        spans = spans.append_column(name, pa.array(values))
+    spans = spans.append_column("service_name", forest.service.column())
+    spans = spans.append_column("service_namespace", Codes(forest.service.of, forest.namespaces).column())
+    return spans.append_column("callee", Codes(callees(forest, calls), calls.names.texts).column())
+
+
+def callees(forest: Forest, calls: Calls) -> Ints:
+    """Give the service that answered each calling span (of several the first by row); the empty text for none."""
+    callee = np.zeros(forest.count, np.int64)
+    both = (calls.client_row >= 0) & (calls.server_row >= 0)
+    callee[calls.client_row[both][::-1]] = calls.server[both][::-1]
+    return callee
+
+
+def call_columns(forest: Forest, calls: Calls) -> pa.Table:
+    """Give the calls whose two halves are spans here, with both intervals and clocks."""
+    both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0))
+    client, server = calls.client_row[both], calls.server_row[both]
+    hosts = _clocks(forest)
+    status = np.asarray(forest.spans.column("status_code"))
+    return pa.table(
+        {
+            "client_row": client,
+            "server_row": server,
+            "client_service": Codes(calls.client[both], calls.names.texts).column(),
+            "server_service": Codes(calls.server[both], calls.names.texts).column(),
+            "client_clock": Codes(hosts.of[client], hosts.texts).column(),
+            "server_clock": Codes(hosts.of[server], hosts.texts).column(),
+            "client_kind": forest.kind[client],
+            "client_start": forest.start[client],
+            "client_end": forest.end[client],
+            "server_start": forest.start[server],
+            "server_end": forest.end[server],
+            "client_status": status[client],
+            "answers": calls.answers[client],
+            "connection_type": Codes(calls.connection[both], [str(c) for c in CONNECTION_TYPES]).column(),
+        },
+    )
+
+
+def _clocks(forest: Forest) -> Codes:
+    """Name each span's clock: its host, or, where the resource names none, its service (then several hosts may share the name)."""
+    hosts = Codes.from_column(forest.spans.column("host"))
+    texts = [*hosts.texts, *(f"service {name}" for name in forest.service.texts)]
+    unnamed = np.array([not t for t in hosts.texts] or [True])[hosts.of] if forest.count else np.zeros(0, bool)
+    return Codes(np.where(unnamed, len(hosts.texts) + forest.service.of, hosts.of), texts)

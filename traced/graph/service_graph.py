@@ -1,0 +1,110 @@
+"""The service graph: calls summed to edges with latency histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from traced.graph.calls import CONNECTION_TYPES, Calls
+from traced.graph.columns import Ints, Mask, distinct
+from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType, Durations, Edge, EdgeCounts, EdgeKey
+
+_BOUNDS = np.array(DURATION_BUCKETS_SECONDS)
+_MESSAGE = CONNECTION_TYPES.index(ConnectionType.MESSAGING_SYSTEM)
+
+
+def edges(calls: Calls) -> dict[EdgeKey, EdgeCounts]:
+    """Sum a forest's calls by edge, and count the halves that found none."""
+    forest = calls.forest
+    width = len(calls.names.texts)
+    # two steps, so that many names cannot overflow the packed number
+    names, name_pair = distinct(calls.client * width + calls.server, width * width)
+    spaces, space_pair = distinct(calls.client_space * width + calls.server_space, width * width)
+    code = (name_pair * max(1, len(spaces)) + space_pair) * len(CONNECTION_TYPES) + calls.connection
+    present, edge = distinct(code, max(1, len(names)) * max(1, len(spaces)) * len(CONNECTION_TYPES))
+    count = len(present)
+    result: dict[EdgeKey, EdgeCounts] = {}
+    number = np.bincount(edge, minlength=count)
+    failed = np.bincount(edge[calls.error], minlength=count)
+    client = _histograms(edge, count, *_seconds(forest.start, forest.end, calls.client_row))
+    server = _histograms(edge, count, *_seconds(forest.start, forest.end, calls.server_row))
+    delay, delayed = _delays(calls)
+    messaging = _histograms(edge[delayed], count, delay, np.ones(len(delay), bool))
+    for place, packed in enumerate(present.tolist()):
+        rest, connection = divmod(packed, len(CONNECTION_TYPES))
+        name_place, space_place = divmod(rest, max(1, len(spaces)))
+        client_name, server_name = divmod(int(names[name_place]), width)
+        client_space, server_space = divmod(int(spaces[space_place]), width)
+        text = calls.names.texts
+        key = EdgeKey(text[client_name], text[server_name], CONNECTION_TYPES[connection], text[client_space], text[server_space])
+        result[key] = EdgeCounts(int(number[place]), int(failed[place]), 0, client[place], server[place], messaging[place])
+    for key, unpaired in _unpaired(calls).items():
+        result[key] = result.get(key, EdgeCounts()).plus(EdgeCounts(unpaired=unpaired))
+    return result
+
+
+def _seconds(start: Ints, end: Ints, rows: Ints) -> tuple[np.ndarray, Mask]:
+    """Give each call's duration on one side: 0 s where that half is absent; left out where it ends before it starts."""
+    here = rows >= 0
+    seconds = np.zeros(len(rows))
+    seconds[here] = (end[rows[here]] - start[rows[here]]) / 1e9
+    return seconds, seconds >= 0
+
+
+def _delays(calls: Calls) -> tuple[np.ndarray, Ints]:
+    """Give (delay in seconds, call) of messages, from end of producing to start of consuming; negative ones are left out."""
+    forest = calls.forest
+    message = np.flatnonzero(calls.connection == _MESSAGE)
+    sent = np.where(calls.client_row[message] >= 0, forest.end[calls.client_row[message]], calls.sent[message])
+    delay = (forest.start[calls.server_row[message]] - sent) / 1e9
+    use = (sent >= 0) & (delay >= 0)
+    return delay[use], message[use]
+
+
+def _histograms(edge: Ints, count: int, seconds: np.ndarray, use: Mask) -> list[Durations]:
+    edge, seconds = edge[use], seconds[use]
+    bucket = np.searchsorted(_BOUNDS, seconds, side="left")
+    width = len(_BOUNDS) + 1
+    counts = np.bincount(edge * width + bucket, minlength=count * width).reshape(count, width)
+    sums = np.bincount(edge, weights=seconds, minlength=count)
+    return [Durations(int(c.sum()), float(s), tuple(int(x) for x in c)) for c, s in zip(counts, sums, strict=True)]
+
+
+def _unpaired(calls: Calls) -> dict[EdgeKey, int]:
+    """Count halves without the other: unanswered CLIENT and PRODUCER spans that no edge shows, and SERVERs of absent parents."""
+    forest = calls.forest
+    shown = np.zeros(forest.count, bool)
+    shown[calls.client_row[calls.client_row >= 0]] = True
+    shown[calls.server_row[calls.server_row >= 0]] = True
+    alone = calls.unanswered & ~shown
+    orphaned = forest.receiving & forest.dangling & ~shown & ~forest.nameless
+    result: dict[EdgeKey, int] = {}
+    for rows, sends in ((alone, True), (orphaned, False)):
+        services, numbers = np.unique(forest.service.of[rows], return_counts=True)
+        for service, number in zip(services.tolist(), numbers.tolist(), strict=True):
+            name, space = forest.service.texts[service], forest.namespaces[service]
+            key = EdgeKey(name, "", ConnectionType.CALL, space, "") if sends else EdgeKey("", name, ConnectionType.CALL, "", space)
+            result[key] = result.get(key, 0) + number
+    return result
+
+
+def difference(after: Mapping[EdgeKey, EdgeCounts], before: Mapping[EdgeKey, EdgeCounts]) -> dict[EdgeKey, EdgeCounts]:
+    """Give what changed between two analyses of the same traces."""
+    changed = {key: after.get(key, EdgeCounts()).plus(before.get(key, EdgeCounts()), -1) for key in after.keys() | before.keys()}
+    return {key: counts for key, counts in changed.items() if counts != EdgeCounts()}
+
+
+def total(parts: Iterable[Mapping[EdgeKey, EdgeCounts]]) -> dict[EdgeKey, EdgeCounts]:
+    """Add up edges of several analyses."""
+    result: dict[EdgeKey, EdgeCounts] = {}
+    for part in parts:
+        for key, counts in part.items():
+            result[key] = result.get(key, EdgeCounts()).plus(counts)
+    return result
+
+
+def as_edges(counts: Mapping[EdgeKey, EdgeCounts]) -> tuple[Edge, ...]:
+    """Give edges that carry calls, in a stable order."""
+    ordered = sorted(counts.items(), key=lambda item: (item[0].client, item[0].server, item[0].connection_type, item[0].client_namespace))
+    return tuple(Edge(key, value) for key, value in ordered if value.calls > 0)

@@ -1,0 +1,1 @@
+"""The nouns, in OpenTelemetry's words. Frozen; no I/O, no clock."""

@@ -1,0 +1,216 @@
+"""What the ways out (JSON, pages, metrics) need to see of the rooms behind them: protocols and the values they answer with.
+
+Everything but `TraceView` and `QueryView` answers from immutable snapshots in memory: cheap, safe from any thread, never the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from traced.model.edge import Edge
+from traced.model.finding import Finding, timestamp
+from traced.model.occurrence import Occurrence
+from traced.model.query_result import QueryResult
+
+
+class FindingsView(Protocol):
+    """The ledger's open findings."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Give a snapshot of all open findings, worst first."""
+        ...
+
+    def finding(self, fingerprint: str) -> Finding | None:
+        """Give one open finding, or None."""
+        ...
+
+    def of_trace(self, trace_id: tuple[int, int]) -> tuple[Occurrence, ...]:
+        """Give the open occurrences of one trace (high, low)."""
+        ...
+
+
+class GraphView(Protocol):
+    """The service graph."""
+
+    def edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[Edge, ...]:
+        """Give the edges with what was seen on them in a time range; None leaves that side open."""
+        ...
+
+    def totals(self) -> tuple[Edge, ...]:
+        """Give the edges with counts that only grow since start, as Prometheus counters need."""
+        ...
+
+
+class TraceView(Protocol):
+    """One trace out of the store; may read files, so it must not run on an event loop."""
+
+    def spans_of_trace(self, high: int, low: int) -> pa.Table:
+        """Give the stored spans of a trace, schema `traced.model.schema.SPANS`; no rows where there are none."""
+        ...
+
+    def logs_of_trace(self, high: int, low: int) -> pa.Table:
+        """Give the stored log records of a trace, schema `traced.model.schema.LOGS`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorHealth:
+    """How a detector fares.
+
+    Attributes:
+        id: the detector.
+        errors: passes in which it raised, since start.
+        seconds: time spent in it, since start.
+    """
+
+    id: str
+    errors: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape inside `/api/v1/status`."""
+        return {"id": self.id, "errors": self.errors, "seconds": round(self.seconds, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What the store holds: spans in hot and frozen segments, and sealed Parquet files."""
+
+    hot_spans: int
+    sealed_files: int
+    sealed_bytes: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the JSON shape inside `/api/v1/status`."""
+        return {"hot_spans": self.hot_spans, "sealed_files": self.sealed_files, "sealed_bytes": self.sealed_bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the daemon is; counts are since its start.
+
+    Attributes:
+        version: of traced.
+        alive: False only where a restart would help (a thread that must run has ended).
+        ready: store open, receivers bound, below the hard limits.
+        not_ready_reasons: a sentence each; empty when ready.
+        otlp_grpc: the bound address, HOST:PORT.
+        otlp_http: the bound address, HOST:PORT.
+        received_spans: spans acknowledged.
+        received_logs: log records acknowledged.
+        refused_requests: requests of which nothing was stored.
+        rejected_items: invalid spans or log records inside requests of which the rest was stored.
+        repeated_spans: spans that came again and were not stored again.
+        dropped_findings: occurrences not kept because the ledger was full.
+        dropped_edges: calls not kept because the graph was full.
+        last_arrival_unix_seconds: when the newest batch was stored; None before the first.
+        traces_analyzed: traces settled and analysed.
+        spans_analyzed: spans analysed.
+        traces_waiting: traces received and not settled yet.
+        analysis_lag_seconds: how far the analysis is behind, beyond `settle_seconds`.
+        settle_seconds: how long a trace must be quiet before it is analysed.
+        detectors: every detector that runs.
+        store: what the store holds.
+    """
+
+    version: str
+    alive: bool
+    ready: bool
+    not_ready_reasons: tuple[str, ...]
+    otlp_grpc: str
+    otlp_http: str
+    received_spans: int
+    received_logs: int
+    refused_requests: int
+    rejected_items: int
+    repeated_spans: int
+    dropped_findings: int
+    dropped_edges: int
+    last_arrival_unix_seconds: float | None
+    traces_analyzed: int
+    spans_analyzed: int
+    traces_waiting: int
+    analysis_lag_seconds: float
+    settle_seconds: float
+    detectors: tuple[DetectorHealth, ...]
+    store: StoreHealth
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `/api/v1/status`."""
+        last = self.last_arrival_unix_seconds
+        return {
+            "version": self.version,
+            "alive": self.alive,
+            "ready": self.ready,
+            "not_ready_reasons": list(self.not_ready_reasons),
+            "addresses": {"otlp_grpc": self.otlp_grpc, "otlp_http": self.otlp_http},
+            "received": {"spans": self.received_spans, "logs": self.received_logs},
+            "refused": {"requests": self.refused_requests},
+            "rejected": {"items": self.rejected_items},
+            "repeated": {"spans": self.repeated_spans},
+            "dropped": {"findings": self.dropped_findings, "edges": self.dropped_edges},
+            "last_arrival": None if last is None else timestamp(int(last * 1_000_000_000)),
+            "analysis": {
+                "traces_analyzed": self.traces_analyzed,
+                "spans_analyzed": self.spans_analyzed,
+                "traces_waiting": self.traces_waiting,
+                "lag_seconds": round(self.analysis_lag_seconds, 3),
+                "settle_seconds": self.settle_seconds,
+            },
+            "detectors": [d.as_dict() for d in self.detectors],
+            "store": self.store.as_dict(),
+        }
+
+
+class StatusView(Protocol):
+    """The daemon's health."""
+
+    def status(self) -> Status:
+        """Give how the daemon is now."""
+        ...
+
+
+class QueryView(Protocol):
+    """Named queries, and a user's own SQL; slow, so it must not run on an event loop."""
+
+    def run(self, name_or_sql: str, params: dict[str, Any], is_name: bool) -> QueryResult:  # noqa: FBT001 - the protocol as agreed between the rooms
+        """Run a named query, or SQL, with named parameters.
+
+        Raises:
+            TracedError: unknown name, refused or failed SQL, or a limit that ended it.
+        """
+        ...
+
+    def names(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Give (name, the question it answers, parameter names) of every named query."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies:
+    """Counters that only grow, by labels that come from the data.
+
+    Attributes:
+        occurrences: (finding, service, peer, cause) to occurrences found, each once.
+        withdrawn: the same labels to occurrences that no longer held when late spans came.
+        missing_spans: (service, cause) to absent parents, each once.
+    """
+
+    occurrences: dict[tuple[str, str, str, str], int]
+    withdrawn: dict[tuple[str, str, str, str], int]
+    missing_spans: dict[tuple[str, str], int]
+
+
+class TallyView(Protocol):
+    """The counters of the ledger and the analysis."""
+
+    def tallies(self) -> Tallies:
+        """Give the ledger's counters."""
+        ...
+
+    def spans_analyzed(self) -> dict[str, int]:
+        """Give spans analysed by service, each span once."""
+        ...

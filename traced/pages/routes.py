@@ -1,0 +1,134 @@
+"""The paths people open, and what each shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, TracedError
+from traced.model.span import parse_trace_id, trace_id_hex
+from traced.model.views import FindingsView, GraphView, StatusView, TraceView
+from traced.pages.home import home
+from traced.pages.rendering import HERE, page
+from traced.pages.tree import tree_of
+
+THREADS = 4
+WAITING = 16
+"""Pages that may wait for a thread; more are told to come back."""
+
+T = TypeVar("T")
+Documentation = Callable[[str], dict[str, str] | None]
+"""A detector's id to its documentation: summary, criteria, rationale, how_to_fix, when_it_is_wrong; None if unknown."""
+
+
+def page_routes(
+    findings: FindingsView,
+    graph: GraphView,
+    traces: TraceView,
+    status: StatusView,
+    documentation: Documentation,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> list[BaseRoute]:
+    """Give the routes of the pages.
+
+    Args:
+        findings: the ledger.
+        graph: the service graph.
+        traces: one trace out of the store.
+        status: the daemon's health.
+        documentation: what a detector means and how to fix what it finds.
+        clock: the present in unix seconds.
+    """
+    pages = _Pages(findings, graph, traces, status, documentation, clock)
+    return [
+        Route("/", pages.home),
+        Route("/findings/{fingerprint}", pages.finding),
+        Route("/traces/{trace_id}", pages.trace),
+        Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
+    ]
+
+
+class _Pages:
+    """The handlers, with what they show."""
+
+    def __init__(
+        self,
+        findings: FindingsView,
+        graph: GraphView,
+        traces: TraceView,
+        status: StatusView,
+        documentation: Documentation,
+        clock: Callable[[], float],
+    ) -> None:
+        self._findings = findings
+        self._graph = graph
+        self._traces = traces
+        self._status = status
+        self._documentation = documentation
+        self._clock = clock
+        self._threads = anyio.CapacityLimiter(THREADS)
+
+    async def _show(self, request: Request, build: Callable[[], Response]) -> Response:
+        """Build a page in a thread; an error becomes a page for a browser, and JSON (by the application) for a program."""
+        try:
+            if self._threads.statistics().tasks_waiting >= WAITING:
+                raise OverloadedError("too many pages wait to be built", retry_after_seconds=2, reason="pages_waiting")
+            return await anyio.to_thread.run_sync(build, limiter=self._threads)
+        except TracedError as error:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
+            return page("error.html", {"error": error}, error.status)
+
+    async def home(self, request: Request) -> Response:
+        """Show the first page."""
+        return await self._show(request, self._home)
+
+    def _home(self) -> Response:
+        shown = home(self._status.status(), self._findings.findings(), self._graph.edges(None, None), self._clock())
+        return page("home.html", shown)
+
+    async def finding(self, request: Request) -> Response:
+        """Show one finding with its evidence and what its detector's documentation says."""
+        return await self._show(request, partial(self._finding, request.path_params["fingerprint"].lower()))
+
+    def _finding(self, fingerprint: str) -> Response:
+        found = self._findings.finding(fingerprint)
+        if found is None:
+            raise NotFoundError(
+                f"no open finding has the fingerprint {fingerprint[:64]!r}",
+                error_code="finding_not_found",
+                next_safe_actions=("See the open ones on the first page; this one may have been resolved.",),
+            )
+        return page("finding.html", {"finding": found, "documentation": self._documentation(found.id) or {}})
+
+    async def trace(self, request: Request) -> Response:
+        """Show one trace as an indented list."""
+        return await self._show(request, partial(self._trace, request.path_params["trace_id"]))
+
+    def _trace(self, text: str) -> Response:
+        try:
+            trace_id = parse_trace_id(text)
+        except ValueError as error:
+            raise InvalidRequestError(str(error), error_code="trace_id_invalid", next_safe_actions=("Give 1 to 32 hex digits.",)) from None
+        spans = self._traces.spans_of_trace(*trace_id)
+        shown_id = trace_id_hex(*trace_id)
+        if spans.num_rows == 0:
+            raise NotFoundError(
+                f"no span of trace {shown_id} is stored",
+                error_code="trace_not_found",
+                next_safe_actions=("Check the id; the trace may be older than the retention, or never have arrived.",),
+            )
+        occurrences = self._findings.of_trace(trace_id)
+        tree = tree_of(spans, occurrences)
+        beside = {occurrence.key for row in tree.rows for occurrence in row.occurrences}
+        return page("trace.html", {"trace_id": shown_id, "tree": tree, "elsewhere": [o for o in occurrences if o.key not in beside]})

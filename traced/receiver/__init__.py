@@ -1,0 +1,1 @@
+"""Takes OTLP over gRPC and HTTP, decodes it to columns, hands batches to whoever consumes them."""

@@ -1,0 +1,179 @@
+"""How many requests, and how many bytes of them, are decoded or waiting for their commit at once.
+
+Refusing early is what keeps memory bounded and senders informed: a request that finds no slot is not stored, and its
+sender is told when to come back.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from traced.errors import OverloadedError
+from traced.receiver.refusals import RefusalReason
+
+MIN_RETRY_SECONDS: Final = 1
+MAX_RETRY_SECONDS: Final = 30
+FIRST_RETRY_SECONDS: Final = 2.0
+"""What to say before the first request was seen to end.
+
+Short, because SDKs drop the data at once when the delay is longer than what is left of their export timeout (10 s).
+"""
+_WEIGHT_OF_NEWEST: Final = 0.2
+
+
+class Admission:
+    """Bounds requests and bytes in flight over all transports; safe to use from any thread."""
+
+    def __init__(self, max_bytes: int, max_requests: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start empty.
+
+        Args:
+            max_bytes: bytes held by all requests together. A single request may exceed it when it is alone, since
+                its own size is bounded elsewhere and it could otherwise never be taken.
+            max_requests: requests being decoded or waiting for their commit.
+            clock: seconds, for how long slots are held.
+        """
+        self._max_bytes = max_bytes
+        self._max_requests = max_requests
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._begun: dict[Slot, float] = {}
+        self._closing = False
+        self._seconds_held: float | None = None
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Count the bytes held now."""
+        return self._bytes
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Count the requests being decoded or waiting now."""
+        return len(self._begun)
+
+    @property
+    def closing(self) -> bool:
+        """Say whether everything new is refused."""
+        return self._closing
+
+    def slot(self) -> Slot:
+        """Give a slot that holds nothing yet; use it as a context manager."""
+        return Slot(self)
+
+    def check(self) -> None:
+        """Refuse before a body is read, if the request would find no slot anyway.
+
+        Raises:
+            OverloadedError: all slots are taken, or `traced` is shutting down.
+        """
+        with self._changed:
+            self._check()
+
+    def close(self) -> None:
+        """Refuse everything new from now on; what holds a slot goes on."""
+        with self._changed:
+            self._closing = True
+
+    def wait_idle(self, timeout_seconds: float) -> bool:
+        """Wait until no request holds a slot; say whether that came true in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._begun, timeout_seconds)
+
+    def retry_after_seconds(self) -> int:
+        """Say when to come back: about as long as a slot is held at present, with jitter, in 1 to 30 s."""
+        with self._changed:
+            return self._retry_after()
+
+    def _check(self) -> None:
+        if self._closing:
+            raise OverloadedError(
+                "traced is shutting down; nothing of this request was stored",
+                retry_after_seconds=self._retry_after(),
+                reason=RefusalReason.SHUTTING_DOWN,
+            )
+        if len(self._begun) >= self._max_requests:
+            self._refuse(f"{len(self._begun)} requests are in flight, as many as receiver.max_requests_in_flight allows")
+
+    def _refuse(self, why: str) -> None:
+        raise OverloadedError(f"{why}; nothing of this request was stored", retry_after_seconds=self._retry_after(), reason=RefusalReason.QUEUE_FULL)
+
+    def _retry_after(self) -> int:
+        seconds = FIRST_RETRY_SECONDS if self._seconds_held is None else self._seconds_held
+        if self._begun:
+            # when nothing ends any more, the oldest request says so before an average does; half its age doubles the wait
+            # with each further try, as a sender's own backoff would
+            oldest = next(iter(self._begun.values()))
+            seconds = max(seconds, (self._clock() - oldest) / 2)
+        # without jitter all refused senders would come back together
+        jittered = seconds * random.uniform(0.5, 1.5)  # noqa: S311 -- not for security
+        return min(MAX_RETRY_SECONDS, max(MIN_RETRY_SECONDS, round(jittered)))
+
+    def _hold(self, size: int, held_by_slot: int) -> None:
+        with self._changed:
+            others = self._bytes - held_by_slot
+            if others and self._bytes + size > self._max_bytes:
+                self._refuse(f"{self._bytes} bytes are in flight; {size} more would exceed receiver.max_bytes_in_flight")
+            self._bytes += size
+
+    def _begin(self, slot: Slot) -> None:
+        with self._changed:
+            self._check()
+            self._begun[slot] = self._clock()
+
+    def _end(self, slot: Slot) -> None:
+        with self._changed:
+            begun = self._begun.pop(slot, None)
+            if begun is not None:
+                held = self._clock() - begun
+                mean = held if self._seconds_held is None else self._seconds_held
+                self._seconds_held = mean + _WEIGHT_OF_NEWEST * (held - mean)
+                self._changed.notify_all()
+
+    def _let_go(self, size: int) -> None:
+        with self._changed:
+            self._bytes -= size
+
+
+class Slot:
+    """What one request holds: bytes as they come, and one of the places of `max_requests` from `begin` on."""
+
+    def __init__(self, admission: Admission) -> None:
+        """Hold nothing yet."""
+        self._admission = admission
+        self._held = 0
+
+    def hold(self, size: int) -> None:
+        """Count more bytes (received or inflated).
+
+        Raises:
+            OverloadedError: they do not fit.
+        """
+        self._admission._hold(size, self._held)  # noqa: SLF001 -- a slot is the other half of its admission
+        self._held += size
+
+    def let_go(self, size: int) -> None:
+        """Give bytes back before the slot ends, as when the compressed body is not needed any more."""
+        size = min(size, self._held)
+        self._admission._let_go(size)  # noqa: SLF001
+        self._held -= size
+
+    def begin(self) -> None:
+        """Take a place: the body is complete.
+
+        Raises:
+            OverloadedError: there is none, or `traced` is shutting down.
+        """
+        self._admission._begin(self)  # noqa: SLF001
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.let_go(self._held)
+        self._admission._end(self)  # noqa: SLF001

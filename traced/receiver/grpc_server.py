@@ -1,0 +1,178 @@
+"""OTLP over gRPC: TraceService/Export and LogsService/Export; every other method is UNIMPLEMENTED.
+
+Messages reach the handler as raw bytes: gRPC's own deserializer would answer INTERNAL to bad bytes. The handlers are
+declared as streams of requests, of which the first is read. On the wire a unary call is the same, but this way a handler
+runs before the message came: it can refuse without reading, and a sender that never finishes can be cut off.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import grpc
+
+from traced.config import ReceiverSettings
+from traced.errors import TracedError
+from traced.listening import Endpoint
+from traced.model.batch import Signal
+from traced.receiver.admission import Admission
+from traced.receiver.export import Exporter
+from traced.receiver.refusals import RefusedError, Transport, incomplete, too_large
+
+SERVICES: Final = {
+    "opentelemetry.proto.collector.trace.v1.TraceService": Signal.TRACES,
+    "opentelemetry.proto.collector.logs.v1.LogsService": Signal.LOGS,
+}
+SPARE_THREADS: Final = 16
+"""Threads beyond the admission slots: with all of those waiting for commits, refusals still go out."""
+MAX_CONNECTIONS: Final = 1024
+MAX_CONCURRENT_STREAMS: Final = 128
+"""Calls on one connection; what they have sent and nobody has read yet stays below HTTP/2's flow control window."""
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_Handler = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
+
+
+def _options(max_request_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", max_request_bytes),
+        ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+        ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+        # the Collector's exporters ping every 10 s, others every second; by default that would end in GOAWAY
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # a peer that vanished without a word is forgotten after 80 s
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+
+
+class GrpcServer:
+    """Listens from `start` to `stop`."""
+
+    def __init__(self, endpoint: Endpoint, exporter: Exporter, admission: Admission, settings: ReceiverSettings) -> None:
+        """Keep the parts; nothing starts.
+
+        Args:
+            endpoint: where to listen.
+            exporter: takes the requests.
+            admission: bounds them.
+            settings: limits.
+        """
+        self._endpoint = endpoint
+        self._exporter = exporter
+        self._admission = admission
+        self._max_request_bytes = settings.max_request_bytes
+        self._threads = ThreadPoolExecutor(settings.max_requests_in_flight + SPARE_THREADS, thread_name_prefix="otlp-grpc")
+        self._arrivals = _Arrivals(settings.request_timeout_seconds)
+        self._server: grpc.Server | None = None
+        self.address = ""
+        """HOST:PORT really bound, once started."""
+
+    def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            PortTakenError: the address cannot be bound.
+        """
+        # gRPC gives no reason when it cannot bind, and is content with some of a name's addresses; a socket is neither
+        numeric = self._endpoint.probe()
+        server = grpc.server(self._threads, options=_options(self._max_request_bytes))
+        for service, signal in SERVICES.items():
+            handler = grpc.stream_unary_rpc_method_handler(self._export_of(signal))
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+        try:
+            port = server.add_insecure_port(numeric)
+        except RuntimeError as error:
+            raise self._endpoint.taken(str(error)) from None
+        if not port:
+            raise self._endpoint.taken("gRPC cannot bind it")
+        server.start()
+        self._arrivals.start()
+        self._server = server
+        self.address = self._endpoint.at(port)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no more calls, wait so long for answers under way, then cancel; afterwards the port is free."""
+        if self._server is not None:
+            ended = self._server.stop(grace_seconds)
+            self._arrivals.stop()
+            ended.wait()
+            self._server = None
+        self._threads.shutdown(wait=False)
+
+    def _export_of(self, signal: Signal) -> _Handler:
+        def export(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            try:
+                return self._export(signal, messages, context)
+            except RefusedError as refusal:
+                context.set_trailing_metadata((("grpc-status-details-bin", refusal.rpc_status().to_protobuf()),))
+                context.abort(_CODES[int(refusal.code)], refusal.rpc_status().message)
+
+        return export
+
+    def _export(self, signal: Signal, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        try:
+            self._admission.check()
+            body = self._arrivals.first(messages, context)
+            if body is None:
+                raise incomplete("the call ended without one complete export request")
+            if len(body) > self._max_request_bytes:
+                raise too_large(f"the request has {len(body)} bytes; {self._max_request_bytes} are allowed")
+        except TracedError as error:
+            raise self._exporter.refuse(error, signal, Transport.GRPC) from None
+        with self._admission.slot() as slot:
+            try:
+                slot.hold(len(body))
+                slot.begin()
+            except TracedError as error:
+                raise self._exporter.refuse(error, signal, Transport.GRPC) from None
+            return self._exporter.export(signal, Transport.GRPC, lambda: body).to_protobuf()
+
+
+class _Arrivals:
+    """Calls whose message has not come yet, in the order of their start; cancels the overdue ones once a second.
+
+    Each holds a thread, so without this a few silent senders would take all of them for good.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._waiting: dict[grpc.ServicerContext, float] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sweep, name="otlp-grpc-arrivals", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        for context in self._waiting.copy():
+            _cancel(context)
+
+    def first(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
+        """Give the call's first message; None when it ended without one. Raises grpc.RpcError when it was cancelled."""
+        self._waiting[context] = time.monotonic() + self._timeout_seconds
+        try:
+            return next(messages, None)
+        finally:
+            del self._waiting[context]
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(min(1.0, self._timeout_seconds)):
+            now = time.monotonic()
+            for context, due in self._waiting.copy().items():
+                if due <= now:
+                    _cancel(context)
+
+
+def _cancel(context: grpc.ServicerContext) -> None:
+    """End a call; its sender sees CANCELLED, which OTLP lists as retryable."""
+    context.cancel()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Keeps spans and logs within its bounds and answers named queries."""

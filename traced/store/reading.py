@@ -1,0 +1,292 @@
+"""Reading hot and sealed rows: by window of arrival, by trace, or by span id. Each read has a cursor of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.model.schema import LOGS, REPEATS, SPANS
+from traced.store.catalog import Generation
+from traced.store.expand import expand_logs, expand_spans, origin_columns, typed_columns
+from traced.store.queries import load_folder
+from traced.store.recent_keys import Keys
+from traced.store.segment import Segment
+
+WINDOW_CORE: Final = (
+    "trace_id_high",
+    "trace_id_low",
+    "span_id",
+    "parent_span_id",
+    "flags",
+    "name",
+    "kind",
+    "start_time_unix_nano",
+    "end_time_unix_nano",
+    "status_code",
+    "dropped_links_count",
+)
+WINDOW_ORIGIN: Final = ("service_namespace", "service_name", "service_instance_id", "host", "telemetry_sdk_language")
+WINDOW_TYPED: Final = (
+    "peer_service",
+    "server_address",
+    "network_peer_address",
+    "network_peer_port",
+    "db_system",
+    "db_namespace",
+    "db_name",
+    "messaging_system",
+    "messaging_destination",
+    "messaging_operation",
+    "http_response_status_code",
+    "rpc_status_code",
+    "error_type",
+)
+LINK_TARGET: Final = pa.list_(pa.struct([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64()), ("span_id", pa.uint64())]))
+
+WINDOW_SCHEMA: Final = pa.schema(
+    [
+        *((name, SPANS.field(name).type) for name in (*WINDOW_CORE, *WINDOW_ORIGIN, *WINDOW_TYPED)),
+        ("links", LINK_TARGET),
+        ("arrival_time_unix_nano", pa.int64()),
+    ],
+)
+"""What a window holds of each span: the columns that the staging query resolves."""
+
+SPAN_BY_ID: Final = pa.schema(
+    [
+        ("trace_id_high", pa.uint64()),
+        ("trace_id_low", pa.uint64()),
+        ("span_id", pa.uint64()),
+        ("service_name", pa.string()),
+        ("service_namespace", pa.string()),
+        ("kind", pa.uint8()),
+        ("end_time_unix_nano", pa.int64()),
+    ],
+)
+
+TRACE_IDS: Final = pa.schema([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64())])
+
+IDENTITIES: Final = pa.schema(
+    SPANS.field(name)
+    for name in (
+        "trace_id_high",
+        "trace_id_low",
+        "span_id",
+        "kind",
+        "service_namespace",
+        "service_name",
+        "name",
+        "parent_span_id",
+        "start_time_unix_nano",
+        "end_time_unix_nano",
+        "status_code",
+    )
+)
+"""What identifies a span (the first six columns; a service's absent name is empty), and what a repeat of it is compared by."""
+
+_OF_TRACE: Final = {"spans": (SPANS, expand_spans), "logs": (LOGS, expand_logs)}
+_EVER: Final = 2**63 - 1
+
+
+class SealedUnreadableError(Exception):
+    """Sealed files could not be read.
+
+    Attributes:
+        paths: those that were read together.
+    """
+
+    def __init__(self, paths: Sequence[str], cause: duckdb.Error) -> None:
+        super().__init__(str(cause))
+        self.paths = tuple(paths)
+
+
+# ---------------------------------------------------------------------- hot and frozen segments
+
+
+def hot_window(segment: Segment, since: int, until: int) -> pa.Table | None:
+    """Give a segment's spans with since < arrival <= until, as WINDOW_SCHEMA; None where there are none."""
+    return _window(segment, "hot_window", {"since": since, "until": until}, {})
+
+
+def hot_window_of_traces(segment: Segment, traces: pa.Table, since: int, until: int) -> pa.Table | None:
+    """Give a segment's spans of some traces (trace_id_high, trace_id_low) with since < arrival <= until; None where there are none."""
+    return _window(segment, "hot_window_of_traces", {"since": since, "until": until}, {"wanted": traces})
+
+
+def _window(segment: Segment, query: str, params: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> pa.Table | None:
+    with _cursor(segment) as cursor:
+        rows = _select(cursor, query, params, tables)
+        if not rows.num_rows:
+            return None
+        ids = pc.list_flatten(rows.column("attribute_ids"))
+        bounds = pc.min_max(ids).as_py() if len(ids) else {"min": 0, "max": 0}
+        # read after the rows: a dictionary only grows
+        dictionaries = segment.dictionaries(cursor, bounds["min"], bounds["max"])
+    columns = {name: rows.column(name) for name in (*WINDOW_CORE, "links", "arrival_time_unix_nano")}
+    columns |= origin_columns(rows, dictionaries, WINDOW_ORIGIN)
+    columns |= typed_columns(rows.column("attribute_ids"), dictionaries)
+    return pa.table([columns[f.name] for f in WINDOW_SCHEMA], schema=WINDOW_SCHEMA)
+
+
+def hot_trace_ids(segment: Segment, since: int, until: int) -> pa.Table:
+    """Give the TRACE_IDS of each span with since < arrival <= until."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_trace_ids", {"since": since, "until": until})
+
+
+def hot_repeats(segment: Segment, since: int, until: int) -> pa.Table:
+    """Give a segment's repeats with since < arrival <= until."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_repeats_between", {"since": since, "until": until})
+
+
+def hot_spans_by_id(segment: Segment, ids: pa.Table) -> pa.Table:
+    """Give SPAN_BY_ID columns of a segment's spans with some (trace_id_high, trace_id_low, span_id)."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_spans_by_id", tables={"candidate": ids})
+
+
+def hot_identities(segment: Segment, candidates: pa.Table) -> pa.Table:
+    """Give the IDENTITIES of a segment's spans that share (trace id, span id) with a candidate."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_identities", tables={"candidate": candidates})
+
+
+def hot_of_trace(segment: Segment, kind: str, high: int, low: int) -> pa.Table | None:
+    """Give a segment's `spans` or `logs` of one trace, in the public schema."""
+    _, expand = _OF_TRACE[kind]
+    with _cursor(segment) as cursor:
+        rows = _select(cursor, f"hot_{kind}_of_trace", {"high": high, "low": low})
+        return expand(rows, segment.dictionaries(cursor)) if rows.num_rows else None
+
+
+def hot_keys(segment: Segment) -> tuple[pa.Table, pa.Table]:
+    """Give what identifies each span of a segment, and the resources that its `resource_id` counts."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_keys"), _select(cursor, "hot_resources")
+
+
+@contextmanager
+def _cursor(segment: Segment) -> Iterator[duckdb.DuckDBPyConnection]:
+    cursor = segment.cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+def _select(
+    cursor: duckdb.DuckDBPyConnection,
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pa.Table] | None = None,
+) -> pa.Table:
+    for table, rows in (tables or {}).items():
+        cursor.register(table, rows)  # a temporary view of this cursor alone
+    return cursor.sql(load_folder("store")[name].sql, params=dict(params) if params else None).to_arrow_table()
+
+
+# ---------------------------------------------------------------------- sealed files
+
+
+class SealedReader:
+    """Reads sealed files by SQL in an in-memory instance of its own, so that queries live on when a segment dies.
+
+    Every method raises SealedUnreadableError where a file is damaged.
+    """
+
+    def __init__(self, threads: int, memory_limit_bytes: int, temp_directory: str) -> None:
+        """Open the instance."""
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_limit_bytes}B",
+                "temp_directory": temp_directory,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_persistent_secrets": False,
+                "python_enable_replacements": False,
+            },
+        )
+
+    def close(self) -> None:
+        """Close the instance."""
+        self._connection.close()
+
+    def window(self, generations: Sequence[Generation], since: int, until: int) -> pa.Table | None:
+        """Give the sealed spans with since < arrival <= until, as WINDOW_SCHEMA."""
+        return self._read("sealed_window", WINDOW_SCHEMA, _spans(generations, since, until), {"since": since, "until": until})
+
+    def trace_ids(self, generations: Sequence[Generation], since: int, until: int) -> pa.Table | None:
+        """Give the TRACE_IDS of each sealed span with since < arrival <= until."""
+        return self._read("sealed_trace_ids", TRACE_IDS, _spans(generations, since, until), {"since": since, "until": until})
+
+    def window_of_traces(self, generations: Sequence[Generation], traces: pa.Table, since: int, until: int) -> pa.Table | None:
+        """Give the sealed spans of some traces (trace_id_high, trace_id_low) in a window, as WINDOW_SCHEMA."""
+        paths = _spans(generations, since, until)
+        return self._read("sealed_window_of_traces", WINDOW_SCHEMA, paths, {"since": since, "until": until}, {"wanted": traces})
+
+    def spans_by_id(self, generations: Sequence[Generation], ids: pa.Table) -> pa.Table | None:
+        """Give SPAN_BY_ID columns of the sealed spans with some (trace_id_high, trace_id_low, span_id)."""
+        return self._read("sealed_spans_by_id", SPAN_BY_ID, _spans(generations, 0, _EVER), {}, {"candidate": ids})
+
+    def of_trace(self, kind: str, generations: Sequence[Generation], high: int, low: int) -> pa.Table | None:
+        """Give all sealed `spans` or `logs` of one trace, in the public schema."""
+        return self._read("sealed_rows_of_trace", _OF_TRACE[kind][0], _files(kind, generations, 0, _EVER), {"high": high, "low": low})
+
+    def repeats(self, generations: Sequence[Generation], since: int, until: int) -> pa.Table | None:
+        """Give the sealed repeats with since < arrival <= until."""
+        return self._read("sealed_repeats_between", REPEATS, _files("repeats", generations, since, until), {"since": since, "until": until})
+
+    def identities(self, generations: Sequence[Generation], candidates: pa.Table) -> pa.Table | None:
+        """Give the IDENTITIES of the sealed spans that share (trace id, span id) with a candidate."""
+        return self._read("sealed_identities", IDENTITIES, _spans(generations, 0, _EVER), {}, {"candidate": candidates})
+
+    def _read(self, name: str, schema: pa.Schema, paths: list[str], params: Mapping[str, Any], tables: Mapping[str, pa.Table] | None = None) -> pa.Table | None:
+        if not paths:
+            return None
+        cursor = self._connection.cursor()
+        try:
+            return conform(_select(cursor, name, {"files": paths, **params}, tables), schema)
+        except duckdb.OutOfMemoryException:
+            raise  # says nothing of the files
+        except duckdb.Error as error:
+            raise SealedUnreadableError(paths, error) from error
+        finally:
+            cursor.close()
+
+
+def _files(kind: str, generations: Sequence[Generation], since: int, until: int) -> list[str]:
+    """Name the files of one kind that may hold arrivals of a window."""
+    inside = (g for g in generations if g.extent.last_arrival > since and g.extent.first_arrival <= until)
+    return [str(path) for g in inside if (path := g.path(kind)).exists()]
+
+
+def _spans(generations: Sequence[Generation], since: int, until: int) -> list[str]:
+    return _files("spans", [g for g in generations if g.extent.spans], since, until)
+
+
+def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give rows the columns of a schema: those that an older file lacks are null."""
+    if rows.schema == schema:
+        return rows
+    columns = [rows.column(f.name).cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema]
+    return pa.table(columns, schema=schema)
+
+
+def together(parts: Iterable[pa.Table | None], schema: pa.Schema) -> pa.Table:
+    """Put parts of one schema together; an empty table where there are none."""
+    present = [p for p in parts if p is not None and p.num_rows]
+    return pa.concat_tables([conform(p, schema) for p in present]) if present else schema.empty_table()
+
+
+def trace_ids_of(table: pa.Table) -> tuple[Keys, Keys]:
+    """Give TRACE_IDS rows as (high, low)."""
+    return np.asarray(table.column("trace_id_high")), np.asarray(table.column("trace_id_low"))

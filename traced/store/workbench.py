@@ -1,0 +1,53 @@
+"""A private, empty DuckDB to run named queries over Arrow tables: what the analysis works at.
+
+It holds no data of its own, may not reach files or the network, and dies with the analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from traced.errors import QueryError
+from traced.store.queries import NamedQuery
+
+
+class Workbench:
+    """Runs named queries over registered tables; for one thread."""
+
+    def __init__(self, threads: int = 2, memory_limit_bytes: int = 256 * 2**20) -> None:
+        """Open the instance."""
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_limit_bytes}B",
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_persistent_secrets": False,
+                "python_enable_replacements": False,
+            },
+        )
+
+    def close(self) -> None:
+        """Close the instance."""
+        self._connection.close()
+
+    def register(self, tables: Mapping[str, pa.Table]) -> None:
+        """Make tables known by name, replacing what had the name."""
+        for name, table in tables.items():
+            self._connection.register(name, table)
+
+    def run(self, query: NamedQuery, params: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run a named query.
+
+        Raises:
+            QueryError: the query failed; the message is the database's.
+        """
+        try:
+            return self._connection.sql(query.sql, params=dict(params) if params else None).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryError(f"query {query.name}: {error}", next_safe_actions=("Report this: a shipped query must not fail.",)) from error

@@ -1,0 +1,107 @@
+"""What `traced` says of its own health: accepted, refused, dropped, behind.
+
+One object holds every counter, declared once, on a registry of its own. Rooms get the object; nobody reaches for a global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Telemetry:
+    """All metrics about the daemon itself."""
+
+    def __init__(self) -> None:
+        """Declare every metric on a fresh registry."""
+        registry = CollectorRegistry(auto_describe=False)
+        self.registry = registry
+        self.accepted = Counter(
+            "traced_receiver_accepted",
+            "Spans or log records acknowledged after they were on disk.",
+            ["signal", "transport"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "traced_receiver_refused",
+            "Requests answered with a retryable or final error; nothing of them was stored.",
+            ["signal", "transport", "reason"],
+            registry=registry,
+        )
+        self.rejected_items = Counter(
+            "traced_receiver_rejected_items",
+            "Invalid spans or log records inside requests of which the rest was stored.",
+            ["signal", "reason"],
+            registry=registry,
+        )
+        self.altered_items = Counter(
+            "traced_receiver_altered_items",
+            "Spans or log records stored with a change: cut, clamped or cleaned.",
+            ["signal", "reason"],
+            registry=registry,
+        )
+        self.json_nonconformant = Counter(
+            "traced_otlp_json_nonconformant",
+            "OTLP/JSON requests with snake_case keys or enum names, read all the same.",
+            registry=registry,
+        )
+        self.in_flight_bytes = Gauge("traced_receiver_in_flight_bytes", "Bytes of requests not answered yet.", registry=registry)
+        self.last_arrival = Gauge("traced_receiver_last_arrival_timestamp_seconds", "Unix time of the newest stored batch.", registry=registry)
+        self.ack_seconds = Histogram(
+            "traced_receiver_ack_seconds",
+            "From the whole request received to its answer.",
+            ["transport"],
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._declare_store(registry)
+        self._declare_analysis(registry)
+
+    def _declare_store(self, registry: CollectorRegistry) -> None:
+        self.repeated_spans = Counter("traced_store_repeated_spans", "Spans that came again and were not stored again.", ["content"], registry=registry)
+        self.commit_seconds = Histogram("traced_store_commit_seconds", "One commit group: insert and fdatasync.", buckets=SECONDS_BUCKETS, registry=registry)
+        self.hot_spans = Gauge("traced_store_hot_spans", "Spans in hot and frozen segments.", registry=registry)
+        self.sealed_files = Gauge("traced_store_sealed_files", "Sealed Parquet files.", registry=registry)
+        self.sealed_bytes = Gauge("traced_store_sealed_bytes", "Size of the sealed Parquet files.", registry=registry)
+        self.sealed_spans = Counter("traced_store_sealed_spans", "Spans written to sealed files (merges not counted).", registry=registry)
+        self.merged_files = Counter("traced_store_merged_files", "Small sealed files that were merged into larger ones.", registry=registry)
+        self.dropped_files = Counter("traced_store_dropped_files", "Sealed files removed by retention.", ["reason"], registry=registry)
+        self.lost_batches = Counter("traced_store_lost_batches", "Acknowledged batches that a damaged segment lost.", registry=registry)
+        self.quarantined = Counter("traced_store_quarantined_segments", "Damaged segments or files set aside.", registry=registry)
+        self.reopened = Counter("traced_store_reopened", "Times the hot segment was reopened after an I/O error.", registry=registry)
+        self.seal_errors = Counter("traced_store_seal_errors", "Seals or merges that failed and will be tried again.", registry=registry)
+
+    def _declare_analysis(self, registry: CollectorRegistry) -> None:
+        self.analysis_lag = Gauge(
+            "traced_analysis_lag_seconds",
+            "How far the analysis is behind: age of the oldest settled data not yet analysed, beyond settle_seconds.",
+            registry=registry,
+        )
+        self.analysis_pass_seconds = Histogram("traced_analysis_pass_seconds", "One analysis pass.", buckets=SECONDS_BUCKETS, registry=registry)
+        self.analysis_errors = Counter("traced_analysis_errors", "Analysis passes that failed and will be tried again.", registry=registry)
+        self.detector_errors = Counter("traced_detector_errors", "Passes in which a detector raised.", ["detector"], registry=registry)
+        self.detector_seconds = Counter("traced_detector_seconds", "Time spent in a detector.", ["detector"], registry=registry)
+        self.traces_analyzed = Counter("traced_traces_analyzed", "Traces analysed, each once.", ["complete"], registry=registry)
+        self.traces_reanalyzed = Counter("traced_traces_reanalyzed", "Traces analysed again because late spans came.", registry=registry)
+        self.traces_truncated = Counter("traced_traces_truncated", "Traces of which only the first max_spans_per_trace spans were analysed.", registry=registry)
+        self.analysis_dropped = Counter(
+            "traced_analysis_dropped",
+            "What a limit of the analysis left out: links not followed, history not kept, traces judged before they were quiet or whole.",
+            ["limit"],
+            registry=registry,
+        )
+        self.dropped_findings = Counter("traced_findings_dropped", "Occurrences not kept because the ledger was full.", ["limit"], registry=registry)
+        self.dropped_edges = Counter("traced_graph_dropped_edges", "Calls not kept because the graph had max_edges edges.", registry=registry)
+
+    def own_families(self) -> Iterator[Metric]:
+        """Give the metrics declared here, without what others registered beside them."""
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase):
+                yield from metric.collect()
