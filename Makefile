@@ -5,6 +5,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
+# How many tests run at once; a file's tests stay together, because they share what they started.
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types laws check wheel-test bench crash docs interop clean
@@ -32,7 +34,7 @@ run: $(VENV)/.run ## the daemon with a small instrumented shop and planted fault
 	$(BIN)/traced demo $(ARGS)
 
 test: $(VENV)/.test ## all tests but the long proofs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.lint ## ruff
 	$(BIN)/ruff check .

@@ -132,12 +132,14 @@ class Passes:
         made = self._relate(forest)
         earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
         self._workbench.register(relation.tables(made, look.again, settled.repeats))
-        self._learn(made, earlier, look, settled, now)
-        if learn_only:
-            return outcome
+        clocks = self._workbench.run(self._analysis_queries["clock_pairs"]).to_pylist()
         outcome.edges = edges(made.calls)
         if earlier is not None:
             outcome.edges = difference(outcome.edges, edges(earlier.calls))
+        # what may fail is behind us: a pass that is tried again must not learn twice
+        self._learn(made, earlier, look, settled, clocks, now)
+        if learn_only:
+            return outcome
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
         self.late_links.wait(made, look.fresh)
         self._workbench.register(self.history.tables())
@@ -222,12 +224,14 @@ class Passes:
             for name in oldest:
                 del self.reporting[name]
 
-    def _learn(self, made: relation.Relation, earlier: relation.Relation | None, look: _Look, settled: Settled, now: float) -> None:
+    def _learn(
+        self, made: relation.Relation, earlier: relation.Relation | None, look: _Look, settled: Settled, clocks: list[dict[str, Any]], now: float
+    ) -> None:
         self.history.turn(now)
         self.history.learn_slots(relation.slots(made))
         if earlier is not None:
             self.history.learn_slots(relation.slots(earlier), -1)
-        self.history.learn_clocks(relation.with_examples(made, self._workbench.run(self._analysis_queries["clock_pairs"]).to_pylist()))
+        self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = settled.repeats.filter(pa.array(~settled.repeats_before))
         self.history.learn_instances(relation.spans_by_instance(made.forest, look.fresh), relation.repeats_by_instance(repeats))
 
