@@ -172,7 +172,7 @@ def test_a_detector_that_raises_is_counted_and_the_others_still_run(broken: str)
 def test_a_detector_whose_query_fails_is_counted_and_the_others_still_run() -> None:
     passes = new_passes()
     query = passes._queries["orphan_span"]
-    passes._queries = {**passes._queries, "orphan_span": replace(query, sql="SELECT no_such_column FROM pass_spans")}
+    passes._queries = {**passes._queries, "orphan_span": replace(query, sql="SELECT no_such_column FROM pass_suspects")}
     outcome = passes.run(spans(*LINES).settled(), NOW)
     assert "orphan_span" in outcome.failed
     assert "parent_loop" in {o.id for o in outcome.occurrences}

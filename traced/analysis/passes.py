@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
+_THREADS: Final = 2
 
 
 class LinkSource(Protocol):
@@ -100,6 +102,7 @@ class Passes:
             ConfigurationError: a detector has no query of its name.
         """
         self._workbench = workbench
+        self._threads = ThreadPoolExecutor(_THREADS, "analysis-columns")
         self._links = links
         self._detectors = detectors
         self._graph = graph
@@ -131,20 +134,19 @@ class Passes:
         self._learn_names(forest, now)
         made = self._relate(forest)
         earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
+        counted = self._threads.submit(_edges, made, earlier)
         self._workbench.register(relation.tables(made, look.again, settled.repeats))
-        clocks = self._workbench.run(self._analysis_queries["clock_pairs"]).to_pylist()
-        outcome.edges = edges(made.calls)
-        if earlier is not None:
-            outcome.edges = difference(outcome.edges, edges(earlier.calls))
+        clocks = self._workbench.rows(self._analysis_queries["clock_pairs"])
+        outcome.edges = counted.result()
         # what may fail is behind us: a pass that is tried again must not learn twice
         self._learn(made, earlier, look, settled, clocks, now)
         if learn_only:
             return outcome
-        outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
-        self.late_links.wait(made, look.fresh)
         self._workbench.register(self.history.tables())
         self._detect(outcome)
         self._count(outcome, look, made.pass_traces)
+        outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
+        self.late_links.wait(made, look.fresh)
         return outcome
 
     def meaning(self) -> Meaning:
@@ -181,14 +183,14 @@ class Passes:
 
         Give the forest, and which rows are left, in order (None: all).
         """
-        forest = Forest(spans)
+        forest = Forest(spans, self._threads.map)
         sizes = np.bincount(forest.trace, minlength=1)
         if sizes.max() <= self._max_spans_per_trace:
             return forest, None
         order = np.lexsort((forest.span_id, forest.start, forest.trace))
         position = np.arange(forest.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         kept = np.sort(order[position < self._max_spans_per_trace])
-        rest = Forest(spans.take(pa.array(kept)))
+        rest = Forest(spans.take(pa.array(kept)), self._threads.map)
         # every trace keeps spans, so the traces keep their numbers
         rest.silence(sizes > self._max_spans_per_trace)
         return rest, kept
@@ -249,12 +251,12 @@ class Passes:
         outcome.failed = frozenset(failed)
 
     def _fenced(self, detector: Detector, query: NamedQuery) -> list[Occurrence]:
-        rows = self._workbench.run(query)
-        if self._max_rows is not None and rows.num_rows > self._max_rows:
-            self._telemetry.dropped_findings.labels("max_rows_per_detector").inc(rows.num_rows - self._max_rows)
-            rows = rows.slice(0, self._max_rows)
+        rows = self._workbench.rows(query)
+        if self._max_rows is not None and len(rows) > self._max_rows:
+            self._telemetry.dropped_findings.labels("max_rows_per_detector").inc(len(rows) - self._max_rows)
+            del rows[self._max_rows :]
         found: dict[tuple[str, int, int, int], Occurrence] = {}
-        for occurrence in detector.detect(rows.to_pylist()):
+        for occurrence in detector.detect(rows):
             if occurrence.id != detector.id:
                 raise ValueError(f"{detector.id} claims in the name of {occurrence.id}")
             # two spans may bear one id (one service under two names): one line for both, the same in any order of arrival
@@ -279,6 +281,11 @@ class Passes:
         # of a silenced trace nothing is withdrawn: not all of it could be looked at
         rows = forest.spans.select(["trace_id_high", "trace_id_low"]).take(pa.array(first[old & ~forest.silenced]))
         outcome.again = frozenset(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
+
+
+def _edges(made: relation.Relation, earlier: relation.Relation | None) -> dict[EdgeKey, EdgeCounts]:
+    """Give the edges of a pass, less those that an earlier one counted of the same traces."""
+    return edges(made.calls) if earlier is None else difference(edges(made.calls), edges(earlier.calls))
 
 
 _NOTHING_FOUND: Final = pa.table(

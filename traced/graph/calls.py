@@ -75,6 +75,7 @@ class Calls:
     Attributes (one value a span):
         answers: how many receiving spans a span has; for pairing.
         outer: a CLIENT with another CLIENT of its service below it: only the innermost is answered.
+        callee: code in `names` of the service that answered a calling span (of several the first by row); 0, no text, for none.
         caller: row of the span that a receiving span answers (or, for other spans, -1).
     """
 
@@ -107,10 +108,8 @@ class Calls:
 
     def _name_spans(self) -> None:
         """Put all names that can be an end of an edge into one numbering."""
-        forest, spans = self.forest, self.forest.spans
-        self._peer = Codes.from_column(spans.column("peer_name"))
-        self._database = Codes.from_column(spans.column("database_name"))
-        self._messaging = Codes.from_column(spans.column("messaging_system"))
+        forest = self.forest
+        self._peer, self._database, self._messaging = (forest.codes[name] for name in ("peer_name", "database_name", "messaging_system"))
         texts: dict[str, int] = {"": 0}
 
         def renumber(codes: Codes) -> Ints:
@@ -213,7 +212,7 @@ class Calls:
 
     def _operation_is(self, *names: str) -> Mask:
         """Mark the spans with one of these messaging operations."""
-        operation = Codes.from_column(self.forest.spans.column("messaging_operation"))
+        operation = self.forest.codes["messaging_operation"]
         marks: Mask = np.array([text in names for text in operation.texts] or [False])[operation.of]
         return marks
 
@@ -336,3 +335,6 @@ class Calls:
         self.error: Mask = np.concatenate([p.error for p in parts])
         self.sent: Ints = np.concatenate([p.sent for p in parts])
         """End time of a producer that is not among these spans; -1 otherwise."""
+        self.callee: Ints = np.zeros(self.forest.count, np.int64)
+        both = (self.client_row >= 0) & (self.server_row >= 0)
+        self.callee[self.client_row[both][::-1]] = self.server[both][::-1]

@@ -34,15 +34,17 @@ class Codes:
     @classmethod
     def from_column(cls, column: pa.ChunkedArray) -> Codes:
         """Number the distinct texts of a column; null is the empty text."""
-        whole = column.combine_chunks()
-        if isinstance(whole, pa.ChunkedArray):
-            whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], pa.string())
+        whole = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], pa.string())])
         if whole.null_count:
             whole = pc.fill_null(whole, "")
-        if not len(whole) or not pc.max(pc.binary_length(whole)).as_py():
+        if not _bytes(whole):
             return cls(np.zeros(len(whole), np.int64), [""])  # a column that nobody filled in, as most are
         encoded = whole.dictionary_encode()
         return cls(np.asarray(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist())
+
+    def at(self, rows: Ints) -> Codes:
+        """Give the texts of some rows."""
+        return Codes(self.of[rows], self.texts)
 
     def number(self, text: str) -> int:
         """Give the number of a text, adding it if it is new."""
@@ -55,6 +57,14 @@ class Codes:
     def column(self) -> pa.DictionaryArray:
         """Give the rows as an Arrow dictionary array."""
         return pa.DictionaryArray.from_arrays(pa.array(self.of.astype(np.int32)), pa.array(self.texts, pa.string()))
+
+
+def _bytes(texts: pa.StringArray) -> int:
+    """Give how many bytes the texts have together."""
+    if not len(texts):
+        return 0
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)
+    return int(offsets[texts.offset + len(texts)] - offsets[texts.offset])
 
 
 def distinct(codes: Ints, bound: int) -> tuple[Ints, Ints]:

@@ -7,6 +7,7 @@ the sending one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,11 @@ _MAX_HALVES: Final = 16
 """Rows of one span id that are looked at; more than two are already a conflict."""
 
 
+_TEXTS: Final = (
+    "service_name", "service_namespace", "service_instance_id", "host", "name", "peer_name", "database_name", "messaging_system", "messaging_operation",
+    "response_status", "error_type",
+)  # fmt: skip
+"""Columns of texts that are looked at of every span."""
 _SPAN_MASK: Final = np.uint64(2**_SPAN_BITS - 1)
 _MAX_COLLISIONS: Final = 64
 """Rows of equal key that a look-up steps over; 64 ids of one trace that agree in 38 bits of a hash do not happen by chance."""
@@ -30,12 +36,11 @@ def _key(trace_hash: Unsigned, span_id: Unsigned) -> Unsigned:
     return (trace_hash & ~_SPAN_MASK) | (mix(span_id) >> np.uint64(64 - _SPAN_BITS))
 
 
-def _number_sorted(order: Ints, ordered_hash: Unsigned, high: Unsigned, low: Unsigned) -> Ints:
-    """Number traces of rows that an order brings together by hash; rows of colliding traces may alternate, so runs are compared."""
-    if not len(order):
+def _numbered(ordered_hash: Unsigned, sorted_high: Unsigned, sorted_low: Unsigned) -> Ints:
+    """Number traces of rows that are brought together by hash; rows of colliding traces may alternate, so runs are compared."""
+    if not len(ordered_hash):
         return np.zeros(0, np.int64)
-    sorted_high, sorted_low = high[order], low[order]
-    starts = np.ones(len(order), bool)
+    starts = np.ones(len(ordered_hash), bool)
     starts[1:] = (sorted_high[1:] != sorted_high[:-1]) | (sorted_low[1:] != sorted_low[:-1])
     heads = np.flatnonzero(starts)
     run = np.cumsum(starts) - 1
@@ -48,13 +53,15 @@ def _number_sorted(order: Ints, ordered_hash: Unsigned, high: Unsigned, low: Uns
         again[1:] = (sorted_high[heads][by_id][1:] != sorted_high[heads][by_id][:-1]) | (sorted_low[heads][by_id][1:] != sorted_low[heads][by_id][:-1])
         number = np.empty(len(heads), np.int64)
         number[by_id] = np.cumsum(again) - 1
-    trace = np.empty(len(order), np.int64)
-    trace[order] = number[run]
-    return trace
+    ordered: Ints = number[run]
+    return ordered
 
 
 class Forest:
     """The resolved trees.
+
+    Attributes:
+        codes: columns of texts as numbers, by name.
 
     Attributes (one value a span, in the order of the given table):
         trace: number of the span's trace, from 0.
@@ -67,10 +74,16 @@ class Forest:
         service: Codes of "namespace/name" resolved for nameless spans by their nearest named ancestor.
     """
 
-    def __init__(self, spans: pa.Table) -> None:
-        """Resolve all trees of a table with the columns of `queries/analysis/staged_spans.sql`."""
+    def __init__(self, spans: pa.Table, each: Callable[..., Iterable[Codes]] = map) -> None:
+        """Resolve all trees of a table with the columns of `queries/analysis/staged_spans.sql`.
+
+        Args:
+            spans: the table.
+            each: what goes over the columns of texts: `map`, or one that does it in other threads meanwhile.
+        """
         self.spans = spans
         self.count = spans.num_rows
+        texts = each(Codes.from_column, [spans.column(name) for name in _TEXTS])
         self.kind = numbers(spans, "kind")
         self.span_id: Unsigned = numbers(spans, "span_id")
         self.parent_id: Unsigned = numbers(spans, "parent_span_id")
@@ -79,8 +92,10 @@ class Forest:
         self.sending: Mask = (self.kind == SpanKind.CLIENT) | (self.kind == SpanKind.PRODUCER)
         self.receiving: Mask = (self.kind == SpanKind.SERVER) | (self.kind == SpanKind.CONSUMER)
         self._high, self._low = numbers(spans, "trace_id_high"), numbers(spans, "trace_id_low")
+        self._sort_by_ids()
+        self.codes = dict(zip(_TEXTS, texts, strict=True))
         self.service = self._services()
-        self._index()
+        self._number_traces()
         self.silenced: Mask = np.zeros(self.traces, bool)
         self._find_halves()
         self._find_parents()
@@ -88,8 +103,8 @@ class Forest:
 
     # ------------------------------------------------------------------ traces and ids
 
-    def _index(self) -> None:
-        """Sort rows by (hash of trace, hash of span id) and number the traces.
+    def _sort_by_ids(self) -> None:
+        """Sort rows by (hash of trace, hash of span id).
 
         26 bits of one and 38 of the other make one sort key; where hashes collide, ids are compared (`lookup` steps over, the numbering
         compares whole trace ids).
@@ -98,32 +113,36 @@ class Forest:
         key = _key(self._trace_hash, self.span_id)
         self._order: Ints = np.argsort(key)
         self._sorted = key[self._order]
+
+    def _number_traces(self) -> None:
         if (self._sorted[1:] == self._sorted[:-1]).any():
             # ties by what a row says, so that the result does not depend on the order of arrival
             content = (self.parent_id, self.end, self.start, self.service.of, self.kind)
-            self._order = np.lexsort((*content, self.span_id, self._low, self._high, key))
-        self.trace: Ints = _number_sorted(self._order, self._trace_hash[self._order], self._high, self._low)
-        self.traces = int(self.trace.max()) + 1 if self.count else 0
-        self._sorted_ids = self.span_id[self._order]
-        self._sorted_trace = self.trace[self._order]
+            self._order = np.lexsort((*content, self.span_id, self._low, self._high, _key(self._trace_hash, self.span_id)))
+        order = self._order
+        self._sorted_hash = self._trace_hash[order]
+        self._sorted_trace = _numbered(self._sorted_hash, self._high[order], self._low[order])
+        self._sorted_ids = self.span_id[order]
+        self.trace: Ints = np.empty(self.count, np.int64)
+        self.trace[order] = self._sorted_trace
+        self.traces = int(self._sorted_trace.max()) + 1 if self.count else 0
 
     def lookup(self, trace: Ints, trace_hash: Unsigned, span_id: Unsigned) -> Ints:
         """Give the position (in index order) of the first row with each (trace, span id); -1 where there is none."""
         wanted = _key(trace_hash, span_id)
         place = np.searchsorted(self._sorted, wanted)
         found = np.full(len(wanted), -1, np.int64)
-        open_ = np.flatnonzero(place < self.count)
+        open_: Any = slice(None)  # all at first, and hardly ever any after that
         for _ in range(_MAX_COLLISIONS):
-            at = place[open_]
-            same_key = self._sorted[at] == wanted[open_]
-            open_, at = open_[same_key], at[same_key]
-            hit = (self._sorted_ids[at] == span_id[open_]) & (self._sorted_trace[at] == trace[open_])
-            found[open_[hit]] = at[hit]
-            open_ = open_[~hit]
-            place[open_] += 1
-            open_ = open_[place[open_] < self.count]
-            if not len(open_):
+            at = np.minimum(place[open_], self.count - 1)
+            same_key = (self._sorted[at] == wanted[open_]) & (place[open_] < self.count)
+            hit = same_key & (self._sorted_ids[at] == span_id[open_]) & (self._sorted_trace[at] == trace[open_])
+            found[open_] = np.where(hit, at, -1)
+            goes_on = np.flatnonzero(same_key & ~hit)
+            if not len(goes_on):
                 break
+            open_ = goes_on if isinstance(open_, slice) else open_[goes_on]
+            place[open_] += 1
         return found
 
     def find(self, high: Unsigned, low: Unsigned, span_id: Unsigned, kind: Any = None) -> Ints:
@@ -203,12 +222,16 @@ class Forest:
 
     def _find_parents(self) -> None:
         has_parent_id = self.parent_id != 0
-        place = np.full(self.count, -1, np.int64)
         # in index order, so that neighbours look up neighbours: four times faster than in the order of arrival
-        rows = self._order[has_parent_id[self._order]]
-        place[rows] = self.lookup(self.trace[rows], self._trace_hash[rows], self.parent_id[rows])
-        parent = np.where(place >= 0, self._order[place], -1)
+        sorted_parent_id = self.parent_id[self._order]
+        child = np.flatnonzero(sorted_parent_id)
+        found = self.lookup(self._sorted_trace[child], self._sorted_hash[child], sorted_parent_id[child])
+        rows = self._order[child]
+        parent = np.full(self.count, -1, np.int64)
+        parent[rows] = np.where(found >= 0, self._order[found], -1)
         if self.shared.any():
+            place = np.full(self.count, -1, np.int64)
+            place[rows] = found
             self._choose_halves(parent, place)
         half = self.sender >= 0
         parent[half] = self.sender[half]
@@ -237,8 +260,7 @@ class Forest:
 
     def _services(self) -> Codes:
         """Number (name, namespace) in their order as texts; Codes.texts holds names, `namespaces` beside it."""
-        names = Codes.from_column(self.spans.column("service_name"))
-        spaces = Codes.from_column(self.spans.column("service_namespace"))
+        names, spaces = self.codes["service_name"], self.codes["service_namespace"]
         both = names.of * len(spaces.texts) + spaces.of
         present, of = distinct(both, len(names.texts) * len(spaces.texts))
         pairs = [(names.texts[i // len(spaces.texts)], spaces.texts[i % len(spaces.texts)]) for i in present]

@@ -36,7 +36,6 @@ class Relation:
 
     Attributes:
         forest, calls, links: what the tables were made from.
-        pass_spans: one row a span; columns of `queries/analysis/staged_spans.sql` and the resolved ones of `span_columns`.
         pass_calls: one row a call with two halves here.
         pass_traces: one row a trace (`trace_summary`).
     """
@@ -44,7 +43,6 @@ class Relation:
     forest: Forest
     calls: Calls
     links: pa.Table
-    pass_spans: pa.Table
     pass_calls: pa.Table
     pass_traces: pa.Table
 
@@ -52,19 +50,19 @@ class Relation:
 def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS) -> Relation:
     """Resolve calls and put everything into tables."""
     calls = Calls(forest, naming, links)
-    return Relation(forest, calls, links, span_columns(forest, calls), call_columns(forest, calls), trace_summary(forest))
+    return Relation(forest, calls, links, call_columns(forest, calls), trace_summary(forest))
 
 
 def tables(made: Relation, again: Mask, repeats: pa.Table) -> dict[str, pa.Table]:
     """Give everything that detectors read, by name.
 
-    `pass_suspects` are the rows of `pass_spans` that are out of the ordinary in some way, and mostly few: who reads them need not scan
-    all spans. `pass_twins` are spans with another one of the same id on the same side; `pass_repeats` came again, beside what is stored.
+    `pass_suspects` are the spans that are out of the ordinary in some way, with what their trees and calls say of them: mostly few, so
+    that no detector need scan all spans. `pass_twins` are spans with another one of the same id on the same side; `pass_repeats` came
+    again, beside what is stored.
     """
-    spans = made.pass_spans.append_column("again", pa.array(again))
+    suspects = np.flatnonzero(_suspects(made))
     return {
-        "pass_spans": spans,
-        "pass_suspects": spans.filter(pa.array(_suspects(made))),
+        "pass_suspects": span_columns(made.forest, made.calls, suspects).append_column("again", pa.array(again[suspects])),
         "pass_calls": made.pass_calls.append_column("again", pa.array(again[np.asarray(made.pass_calls.column("client_row"))])),
         "pass_traces": made.pass_traces,
         "pass_twins": _twins(made),
@@ -86,8 +84,8 @@ def _twins(made: Relation) -> pa.Table:
     rows = np.flatnonzero(made.forest.same_side >= 0)
     ids = ["trace_id_high", "trace_id_low", "span_id"]
     content = ["service_name", "service_instance_id", "name", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "status_code"]
-    own = made.pass_spans.select([*ids, *content]).take(pa.array(rows))
-    first = made.pass_spans.select(content).take(pa.array(made.forest.same_side[rows]))
+    own = span_columns(made.forest, made.calls, rows).select([*ids, *content])
+    first = span_columns(made.forest, made.calls, made.forest.same_side[rows]).select(content)
     for name in first.column_names:
         own = own.append_column(f"first_{name}", first.column(name))
     same = np.ones(len(rows), bool)
@@ -113,10 +111,9 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     """
     forest, calls = made.forest, made.calls
     rows = np.flatnonzero((forest.kind == SpanKind.CLIENT) & (calls.database == 0) & ~calls.messaging & ~calls.outer)
-    spans = forest.spans.select(["name", "peer_name", "response_status", "error_type", "status_code"]).take(pa.array(rows))
-    name, peer, status, error = (Codes.from_column(spans.column(c)) for c in ("name", "peer_name", "response_status", "error_type"))
-    failed = (np.asarray(spans.column("status_code")) == StatusCode.ERROR).astype(np.int64)
-    callee = callees(forest, calls)[rows]
+    name, peer, status, error = (forest.codes[column].at(rows) for column in ("name", "peer_name", "response_status", "error_type"))
+    failed = (np.asarray(forest.spans.column("status_code"))[rows] == StatusCode.ERROR).astype(np.int64)
+    callee = calls.callee[rows]
     parts = (
         (forest.service.of[rows], len(forest.service.texts)),
         (name.of, len(name.texts)),
@@ -170,7 +167,7 @@ def with_examples(made: Relation, pairs: list[dict[str, Any]]) -> list[dict[str,
 
 def spans_by_instance(forest: Forest, fresh: Mask) -> dict[tuple[str, str], int]:
     """Count fresh spans by (service, instance)."""
-    instance = Codes.from_column(forest.spans.column("service_instance_id"))
+    instance = forest.codes["service_instance_id"]
     first, numbers = _groups(((forest.service.of[fresh], len(forest.service.texts)), (instance.of[fresh], len(instance.texts))))
     rows = np.flatnonzero(fresh)[first]
     names = [(forest.service.texts[forest.service.of[r]], instance.texts[instance.of[r]]) for r in rows]
@@ -183,17 +180,15 @@ def repeats_by_instance(repeats: pa.Table) -> dict[tuple[str, str], int]:
     return dict(Counter((service or "", instance or "") for service, instance in pairs))
 
 
-def span_columns(forest: Forest, calls: Calls) -> pa.Table:
-    """Give the spans with the resolved columns; rows named by number count from 0 in this very order, -1 is none."""
-    spans = forest.spans.drop_columns(["service_name", "service_namespace", "links"])
+def span_columns(forest: Forest, calls: Calls, rows: Ints) -> pa.Table:
+    """Give some spans: the columns of `queries/analysis/staged_spans.sql`, and resolved ones; rows are numbered from 0, -1 is none."""
+    spans = forest.spans.drop_columns(["service_name", "service_namespace", "links"]).take(pa.array(rows))
     resolved = {
-        "row": np.arange(forest.count),
         "trace": forest.trace,
         "parent_row": forest.parent,
         "parent_absent": forest.absent,
         "looped": forest.looped,
         "root": forest.root,
-        "silenced": forest.silenced[forest.trace],
         "shared": forest.shared,
         "same_side_row": forest.same_side,
         "answers": calls.answers,
@@ -203,18 +198,11 @@ def span_columns(forest: Forest, calls: Calls) -> pa.Table:
         "nearest_row": calls.nearest,
     }
     for name, values in resolved.items():
-        spans = spans.append_column(name, pa.array(values))
-    spans = spans.append_column("service_name", forest.service.column())
-    spans = spans.append_column("service_namespace", Codes(forest.service.of, forest.namespaces).column())
-    return spans.append_column("callee", Codes(callees(forest, calls), calls.names.texts).column())
-
-
-def callees(forest: Forest, calls: Calls) -> Ints:
-    """Give the service that answered each calling span (of several the first by row); the empty text for none."""
-    callee = np.zeros(forest.count, np.int64)
-    both = (calls.client_row >= 0) & (calls.server_row >= 0)
-    callee[calls.client_row[both][::-1]] = calls.server[both][::-1]
-    return callee
+        spans = spans.append_column(name, pa.array(values[rows]))
+    spans = spans.append_column("row", pa.array(rows)).append_column("silenced", pa.array(forest.silenced[forest.trace[rows]]))
+    spans = spans.append_column("service_name", forest.service.at(rows).column())
+    spans = spans.append_column("service_namespace", Codes(forest.service.of[rows], forest.namespaces).column())
+    return spans.append_column("callee", Codes(calls.callee[rows], calls.names.texts).column())
 
 
 def call_columns(forest: Forest, calls: Calls) -> pa.Table:
@@ -245,7 +233,7 @@ def call_columns(forest: Forest, calls: Calls) -> pa.Table:
 
 def _clocks(forest: Forest) -> Codes:
     """Name each span's clock: its host, or, where the resource names none, its service (then several hosts may share the name)."""
-    hosts = Codes.from_column(forest.spans.column("host"))
+    hosts = forest.codes["host"]
     texts = [*hosts.texts, *(f"service {name}" for name in forest.service.texts)]
     unnamed = np.array([not t for t in hosts.texts] or [True])[hosts.of] if forest.count else np.zeros(0, bool)
     return Codes(np.where(unnamed, len(hosts.texts) + forest.service.of, hosts.of), texts)
