@@ -7,7 +7,9 @@ plain parse rate of the same bytes by opentelemetry-proto, one thread) is there 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -137,6 +139,7 @@ def analysis_pass(spans: int) -> None:
 
     settled = _settled(spans)
     passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), Telemetry(), 50_000)
+    passes.run(settled, 1.0)
     seconds = []
     for _ in range(7):
         start = time.perf_counter()
@@ -146,6 +149,47 @@ def analysis_pass(spans: int) -> None:
         raise SystemExit("the pass counted the wrong number of calls")
     show("analysis_pass", settled.spans.num_rows / float(np.median(seconds)), "spans/s")
     show("analysis_pass_size", settled.spans.num_rows, "spans")
+    profile = cProfile.Profile()
+    for _ in range(5):
+        profile.runcall(passes.run, settled, 1.0)
+    for part, (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        if (part[0].rpartition("/")[2], part[2]) in _PARTS_OF_A_PASS:
+            show(f"analysis_part_{_PARTS_OF_A_PASS[part[0].rpartition('/')[2], part[2]]}", cumulative / 5 * 1e3, "ms")
+
+
+_PARTS_OF_A_PASS = {
+    ("passes.py", "run"): "all",
+    ("forest.py", "__init__"): "trees",
+    ("calls.py", "__init__"): "calls",
+    ("relation.py", "tables"): "relation",
+    ("passes.py", "_learn"): "history",
+    ("workbench.py", "rows"): "queries",
+    ("workbench.py", "register"): "tables_to_sql",
+}
+"""What one pass consists of, for the profile; the sums of edges run in another thread meanwhile."""
+
+
+def memory() -> None:
+    """Say where the memory of an idle daemon comes from: what each library adds when it is loaded, in this order."""
+    script = """
+import importlib, sys
+def rss():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+print("python", rss())
+for name in sys.argv[1:]:
+    before = rss()
+    importlib.import_module(name)
+    if name == "duckdb":
+        kept = sys.modules[name].connect(":memory:")
+    print(name, rss() - before)
+"""
+    names = ("numpy", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "duckdb", "grpc", "ptars", "pydantic", "pydantic_settings")
+    names += ("structlog", "prometheus_client", "starlette.applications", "uvicorn", "jinja2", "typer", "traced.daemon")
+    done = subprocess.run([sys.executable, "-c", script, *names], check=True, capture_output=True, text=True, cwd=ROOT)
+    for line in done.stdout.splitlines():
+        name, size = line.split()
+        show(f"memory_{name.replace('.', '_')}", float(size), "MiB")
 
 
 class _NoLinks:
@@ -182,12 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long ingest at batches of 2,048 is sustained")
     parser.add_argument("--short", type=float, default=15, help="how long the other ingest figures are measured")
-    parser.add_argument("--only", choices=("parse", "ingest", "latency", "stored", "analysis"))
+    parser.add_argument("--only", choices=("parse", "ingest", "latency", "memory", "stored", "analysis"))
     given = parser.parse_args()
     steps = {
         "parse": lambda: parse_reference(2048),
         "ingest": lambda: ingest(given.seconds, given.short),
         "latency": lambda: latency(given.short),
+        "memory": memory,
         "stored": stored_bytes,
         "analysis": lambda: analysis_pass(262_144),
     }
