@@ -23,7 +23,7 @@ START = 1_700_000_000_000_000_000
 
 
 def make_batch(number: int, spans: int = 10, *, service: str = "cart", kind: int = 2, name: str = "GET /cart", attributes: int = 4, span: int = 1) -> Batch:
-    """Give a batch of one trace whose ids say its number: trace id (number, number), span ids from `span` on."""
+    """Give a batch of one trace whose ids say its number: trace id (number, number), span ids from `span` on; its resource has all attributes."""
     rows = np.arange(spans, dtype=np.uint64)
     dictionary = [{"key": f"key.{n % 8}", "type": 1, "value": f"value {n}"} for n in range(attributes)]
     columns: dict[str, Any] = {
@@ -68,7 +68,8 @@ def _rows(schema: pa.Schema, columns: dict[str, Any], count: int) -> pa.RecordBa
 
 
 def _batch(signal: Signal, items: pa.RecordBatch, dictionary: list[dict[str, Any]], service: str) -> Batch:
-    resource = dict.fromkeys(RESOURCES.names) | {"service_name": service, "attribute_ids": [], "dropped_attributes_count": 0}
+    of_all = list(range(len(dictionary)))
+    resource = dict.fromkeys(RESOURCES.names) | {"service_name": service, "attribute_ids": of_all, "dropped_attributes_count": 0}
     scope = dict.fromkeys(SCOPES.names) | {"name": "tests", "attribute_ids": [], "dropped_attributes_count": 0}
     return Batch(
         signal,

@@ -9,7 +9,10 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_parts import expected, held, make_batch, metric, open_store, store_all, wait_for
+from store_parts import expected, held, make_batch, make_logs, metric, open_store, store_all, wait_for
+
+from traced.store import segment
+from traced.store.queries import load_folder
 
 SPANS = 20
 READERS = 8
@@ -96,6 +99,27 @@ def test_every_read_sees_each_row_exactly_once_while_rows_move(tmp_path):
         assert metric(store, "traced_store_merged_files_total") >= 2
         assert held(store) == expected(range(1, number + 1), SPANS)
     assert len(list((tmp_path / "hot").glob("hot-*.duckdb"))) <= 1
+
+
+@pytest.mark.parametrize("kind", ["spans", "logs"])
+def test_what_is_committed_between_two_statements_of_a_read_does_not_show_in_it(tmp_path, monkeypatch, kind):
+    """A resource that came later names attributes that the read did not see."""
+    with open_store(tmp_path) as store:
+        store_all(store, make_batch(1), make_logs(1))
+        real = dict(load_folder("store"))
+
+        class Meddling(dict):
+            def __getitem__(self, name: str):  # noqa: ANN204
+                if name == "hot_resources":
+                    store_all(store, make_batch(2), make_logs(2))
+                return real[name]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(segment, "load_folder", lambda _: Meddling(real))
+            read = store.spans_of_trace if kind == "spans" else store.logs_of_trace
+            rows = read(1, 1)
+        assert rows.num_rows == 10
+        assert read(2, 2).num_rows == 10
 
 
 def test_readers_of_different_files_do_not_see_each_others(tmp_path):

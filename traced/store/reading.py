@@ -126,7 +126,6 @@ def _window(segment: Segment, query: str, params: Mapping[str, Any], tables: Map
             return None
         ids = pc.list_flatten(rows.column("attribute_ids"))
         bounds = pc.min_max(ids).as_py() if len(ids) else {"min": 0, "max": 0}
-        # read after the rows: a dictionary only grows
         dictionaries = segment.dictionaries(cursor, bounds["min"], bounds["max"])
     columns = {name: rows.column(name) for name in (*WINDOW_CORE, "links", "arrival_time_unix_nano")}
     columns |= origin_columns(rows, dictionaries, WINDOW_ORIGIN)
@@ -176,6 +175,8 @@ def hot_keys(segment: Segment) -> tuple[pa.Table, pa.Table]:
 def _cursor(segment: Segment) -> Iterator[duckdb.DuckDBPyConnection]:
     cursor = segment.cursor()
     try:
+        # one transaction: what is committed between two statements must not name what the first one did not see
+        cursor.begin()
         yield cursor
     finally:
         cursor.close()
