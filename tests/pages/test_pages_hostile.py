@@ -11,6 +11,7 @@ from fake_views import FakeViews, edge, finding, occurrence, span, spans
 from hostile import FRAGMENTS, hostile_names
 
 from traced.model.edge import ConnectionType
+from traced.pages.rendering import code
 
 KINDS = list(ConnectionType)
 FORBIDDEN = set("\u202e\u2066\u200f\x00\x1b\x85\ufffe")
@@ -90,3 +91,16 @@ def test_json_twins_carry_hostile_names_unchanged():
     names = [n.encode("utf-8", "replace").decode() for n in hostile_names(100, 1)]
     body = ask(app_over(views_named(names)), "/api/v1/findings").json()
     assert [f["service"] for f in body["findings"]] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("Check `otel.sdk` first.", "Check <code>otel.sdk</code> first."),
+        ("`<b>` and <i>", "<code>&lt;b&gt;</code> and &lt;i&gt;"),
+        ("a lone ` stays, <escaped>", "a lone ` stays, &lt;escaped&gt;"),
+        ("", ""),
+    ],
+)
+def test_backticks_make_code_and_everything_is_escaped(text: str, html: str):
+    assert code(text) == html

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from traced import __version__
@@ -90,6 +90,14 @@ def blocks(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+def code(text: str) -> Markup:
+    """Give prose with what stands in backticks as code; all of it escaped."""
+    parts = str(visible(text)).split("`")
+    if not len(parts) % 2:
+        return escape("`".join(parts))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts))
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -108,6 +116,7 @@ def _environment() -> Environment:
         "percent": percent,
         "size": size,
         "blocks": blocks,
+        "code": code,
     }
     environment.globals |= {"version": __version__}
     return environment
