@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -226,11 +227,13 @@ def _wait_for_child(pid: int) -> int:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            children = (task / "children").read_text().split()
-            # wait until it has read its job and set its alarm: it has threads then
-            if children and len(list(Path(f"/proc/{children[0]}/task").iterdir())) > 1:
-                time.sleep(0.5)
-                return int(children[0])
+            # threads come and go while they are looked at
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children = (task / "children").read_text().split()
+                # wait until it has read its job and set its alarm: it has threads then
+                if children and len(list(Path(f"/proc/{children[0]}/task").iterdir())) > 1:
+                    time.sleep(0.5)
+                    return int(children[0])
         time.sleep(0.02)
     raise AssertionError("no child was started")
 
