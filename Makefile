@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types laws check wheel-test bench crash docs interop clean
+.PHONY: help run test lint types laws check wheel-test bench crash differential docs interop clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -52,11 +52,14 @@ check: lint types laws test wheel-test ## what CI runs
 wheel-test: $(VENV)/.lint ## build the wheel, install it away from the checkout, analyse a file with it
 	bash tests/wheel/test_wheel.sh $(PYTHON) $(BIN)/python
 
-bench: $(VENV)/.test ## speeds and sizes, one figure a line (about three minutes)
+bench: $(VENV)/.test ## speeds and sizes, one figure a line (about four minutes)
 	$(BIN)/python -m tests.bench.bench $(ARGS)
 
 crash: $(VENV)/.test ## kill -9 under load, 100 times (about eight minutes)
 	$(BIN)/python tests/crash/crash.py $(ARGS)
+
+differential: $(VENV)/.test ## 5,000 generated requests a signal over gRPC, HTTP/protobuf and HTTP/JSON: the same rows (about ten minutes)
+	TRACED_DIFFERENTIAL_ROUNDS=50 $(BIN)/python -m pytest -n $(JOBS) tests/receiver/test_transports_agree.py $(ARGS)
 
 docs: $(VENV)/.test ## the documents that are written from the code
 	PYTHONPATH=tests $(BIN)/python -m documentation.generate

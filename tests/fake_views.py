@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -193,9 +193,6 @@ class FakeViews:
         self.asked.append((start_unix_seconds, end_unix_seconds))
         return tuple(self.all_edges)
 
-    def totals(self) -> tuple[Edge, ...]:
-        return tuple(self.all_edges)
-
     def spans_of_trace(self, high: int, low: int) -> pa.Table:
         return self.rows.get((high, low), SPANS.empty_table())
 
@@ -206,10 +203,7 @@ class FakeViews:
         return self.now
 
     def tallies(self) -> Tallies:
-        return self.counted
-
-    def spans_analyzed(self) -> dict[str, int]:
-        return self.spans_by_service
+        return replace(self.counted, spans_analyzed=dict(self.spans_by_service), edges=tuple(self.all_edges))
 
     def run(self, name_or_sql: str, params: dict[str, Any], is_name: bool) -> QueryResult:  # noqa: FBT001 - the protocol
         self.asked.append((name_or_sql, params, is_name))

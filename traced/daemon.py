@@ -34,7 +34,7 @@ from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.input import InputRequest
 from traced.model.occurrence import Occurrence
-from traced.model.views import DetectorHealth, Status, StoreHealth, Tallies
+from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
 from traced.receiver.decode import decode_logs, decode_traces
 from traced.receiver.receiver import Receiver
@@ -71,7 +71,7 @@ class Daemon:
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry)
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry)
-        metrics = expose(self.telemetry.registry, self.ledger, self.edges, self, max_series=settings.http.max_series, version=__version__)
+        metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
         sources = Sources(self.ledger, self.edges, self.store, self, self._queries, metrics)
         pages = page_routes(self.ledger, self.edges, self.store, self, explain)
@@ -135,14 +135,6 @@ class Daemon:
 
     # ------------------------------------------------------------------ what the ways out ask
 
-    def tallies(self) -> Tallies:
-        """Give the ledger's counters (TallyView)."""
-        return self.ledger.tallies()
-
-    def spans_analyzed(self) -> dict[str, int]:
-        """Give spans analysed by service (TallyView)."""
-        return self.analysis.spans_analyzed()
-
     def status(self) -> Status:
         """Give how the daemon is now (StatusView)."""
         counts = _Counts(self.telemetry)
@@ -164,7 +156,7 @@ class Daemon:
             dropped_edges=counts.total("traced_graph_dropped_edges"),
             last_arrival_unix_seconds=last or None,
             traces_analyzed=self.analysis.traces_analyzed,
-            spans_analyzed=sum(self.analysis.spans_analyzed().values()),
+            spans_analyzed=sum(self.analysis.tallies().spans_analyzed.values()),
             traces_waiting=self.analysis.waiting_traces,
             analysis_lag_seconds=counts.gauge("traced_analysis_lag_seconds"),
             settle_seconds=self.settings.analysis.settle_seconds,
@@ -305,7 +297,9 @@ def _ingest(requests: Iterable[InputRequest], store: Store, settings: Settings, 
 
 
 def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ingested) -> AnalysisReport:
-    ledger = Ledger(settings.findings, telemetry, wording())
+    # nothing is left out: what a limit dropped could be the very finding that `--fail-on` waits for
+    unbounded = settings.findings.model_copy(update={"max_findings": 2**62, "max_occurrences": 2**62})
+    ledger = Ledger(unbounded, telemetry, wording())
     occurrences: list[Occurrence] = []
     counted = []
     services: set[str] = set()

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from traced.model.edge import DURATION_BUCKETS_SECONDS, Durations, EdgeCounts
-from traced.model.views import FindingsView, GraphView, TallyView
+from traced.model.views import FindingsView, TallyView
 
 OTHER: Final = "__other__"
 """The label value under which everything over the series limit is summed."""
@@ -72,8 +72,8 @@ class SeriesLimit:
         return kept, dropped
 
 
-class CountedGraph(GraphView, Protocol):
-    """The service graph, which also says what it left out."""
+class CountedGraph(Protocol):
+    """The service graph, which says what it left out."""
 
     @property
     def dropped(self) -> int:
@@ -84,17 +84,19 @@ class CountedGraph(GraphView, Protocol):
 class SnapshotCollector(Collector):
     """Collects findings and the graph whenever somebody scrapes."""
 
-    def __init__(self, findings: FindingsView, graph: CountedGraph, *, max_series: int, version: str) -> None:
-        """Collect from two views.
+    def __init__(self, findings: FindingsView, graph: CountedGraph, tallies: TallyView, *, max_series: int, version: str) -> None:
+        """Collect from views.
 
         Args:
             findings: the ledger.
-            graph: the service graph, whose `totals` must only grow.
+            graph: the service graph.
+            tallies: its edges with counts that only grow.
             max_series: label sets per metric family.
             version: for `traced_build_info`.
         """
         self._findings = findings
         self._graph = graph
+        self._tallies = tallies
         self._max_series = max_series
         self._version = version
         self._edge_limit = SeriesLimit(max_series)
@@ -130,7 +132,7 @@ class SnapshotCollector(Collector):
     def _edges_by_labels(self) -> dict[Labels, EdgeCounts]:
         """Sum edges whose labels are the same, because namespaces are no labels and cleaning may make two names one."""
         edges: dict[Labels, EdgeCounts] = {}
-        for edge in self._graph.totals():
+        for edge in self._tallies.tallies().edges:
             labels = (clean_label(edge.key.client), clean_label(edge.key.server), str(edge.key.connection_type))
             edges[labels] = edges[labels].plus(edge.counts) if labels in edges else edge.counts
         return edges
@@ -209,7 +211,7 @@ class TallyCollector(Collector):
         """Give every family, also those without a sample."""
         tallies = self._tallies.tallies()
         families = _tally_families()
-        spans = {(service,): count for service, count in self._tallies.spans_analyzed().items()}
+        spans = {(service,): count for service, count in tallies.spans_analyzed.items()}
         counted: tuple[Mapping[Any, int], ...] = (tallies.occurrences, tallies.withdrawn, tallies.missing_spans, spans)
         for family, counts in zip(families, counted, strict=True):
             for labels, count in counts.items():
@@ -294,14 +296,14 @@ def expose(
         registry: `Telemetry.registry`.
         findings: the ledger.
         graph: the service graph.
-        tallies: counters of the ledger and the analysis.
+        tallies: counters of the ledger, the graph and the analysis.
         max_series: `HttpSettings.max_series`.
         version: of traced.
 
     Raises:
         ValueError: it was done before on this registry.
     """
-    snapshots = SnapshotCollector(findings, graph, max_series=max_series, version=version)
+    snapshots = SnapshotCollector(findings, graph, tallies, max_series=max_series, version=version)
     registry.register(snapshots)
     registry.register(TallyCollector(tallies))
     return Exposition(_Bounded(registry, snapshots, max_series))

@@ -6,7 +6,7 @@ WITH repeated AS (
         trace_id_high,
         trace_id_low,
         span_id,
-        coalesce(service_name, '') AS service,
+        service_name AS service,
         coalesce(service_instance_id, '') AS instance,
         name,
         start_time_unix_nano

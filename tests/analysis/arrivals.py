@@ -18,6 +18,7 @@ from traced.config import AnalysisSettings, FindingsSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger, Wording
 from traced.model.schema import REPEATS
+from traced.model.views import Tallies
 from traced.store.reading import SPAN_BY_ID, WINDOW_SCHEMA
 from traced.telemetry import Telemetry
 
@@ -149,19 +150,11 @@ class Watched:
 
     def counters(self) -> dict[Any, float]:
         """Give everything that may only grow within a run."""
-        tallies = self.ledger.tallies()
-        result: dict[Any, float] = {("found", *k): n for k, n in tallies.occurrences.items()}
-        result |= {("withdrawn", *k): n for k, n in tallies.withdrawn.items()} | {("missing", *k): n for k, n in tallies.missing_spans.items()}
-        result |= {("spans", s): n for s, n in self.analysis.spans_analyzed().items()}
-        result["traces"] = self.analysis.traces_analyzed
-        for edge in self.edges.totals():
-            c = edge.counts
-            numbers = [c.calls, c.errors, c.unpaired]
-            for d in (c.client_seconds, c.server_seconds, c.messaging_seconds):
-                assert d.count == sum(d.buckets)
-                numbers += [d.count, d.sum_seconds, *d.buckets]
-            result |= {("edge", edge.key, n): value for n, value in enumerate(numbers)}
-        return result
+        return _numbers(self.analysis._counted()) | {"traces": self.analysis.traces_analyzed}
+
+    def shown(self) -> dict[Any, float]:
+        """Give everything that Prometheus sees, which may only grow over restarts and crashes too."""
+        return _numbers(self.analysis.tallies())
 
     def counter(self, name: str, **labels: str) -> float:
         """Give one of the daemon's own counters."""
@@ -178,3 +171,17 @@ def watched(*lines: str, other_arrivals: Sequence[float] = (), max_findings: int
     """Give an analysis of lines; settings are AnalysisSettings."""
     findings = FindingsSettings() if max_findings is None else FindingsSettings(max_findings=max_findings)
     return Watched(Arrivals(spans(*lines), other_arrivals), AnalysisSettings(**settings), findings)
+
+
+def _numbers(tallies: Tallies) -> dict[Any, float]:
+    result: dict[Any, float] = {("found", *k): n for k, n in tallies.occurrences.items()}
+    result |= {("withdrawn", *k): n for k, n in tallies.withdrawn.items()} | {("missing", *k): n for k, n in tallies.missing_spans.items()}
+    result |= {("spans", s): n for s, n in tallies.spans_analyzed.items()}
+    for edge in tallies.edges:
+        c = edge.counts
+        numbers = [c.calls, c.errors, c.unpaired]
+        for d in (c.client_seconds, c.server_seconds, c.messaging_seconds):
+            assert d.count == sum(d.buckets)
+            numbers += [d.count, d.sum_seconds, *d.buckets]
+        result |= {("edge", edge.key, n): value for n, value in enumerate(numbers)}
+    return result

@@ -81,6 +81,36 @@ def test_edges_above_the_limit_are_counted_as_dropped() -> None:
     assert shown(history)[EdgeKey("web", "s0")] == 2
 
 
+def test_a_full_graph_forgets_what_nothing_was_seen_on_for_long_also_across_a_restart() -> None:
+    history = EdgeHistory(3, 60)
+    history.add({EdgeKey("web", "old"): ONE, EdgeKey("web", "busy"): ONE}, 0)
+    history.add({EdgeKey("web", "busy"): ONE, EdgeKey("web", "s0"): ONE}, 50 * 60)
+    history.add({EdgeKey("web", "new"): ONE}, 59 * 60)
+    assert history.dropped == 1
+    other = EdgeHistory(3, 60)
+    other.load(json.loads(json.dumps(history.dump())))
+    for one in (history, other):
+        dropped = one.dropped
+        one.add({EdgeKey("web", "new"): ONE}, 61 * 60)
+        assert {key.server: calls for key, calls in shown(one).items()} == {"busy": 2, "s0": 1, "new": 1}
+        assert {key.server for key in grown(one)} == {"busy", "s0", "new"}
+        assert one.dropped == dropped
+
+
+def test_a_virtual_node_makes_room_for_a_service_and_not_the_other_way_round() -> None:
+    history = EdgeHistory(3, 60)
+    ghosts = [EdgeKey("web", f"10.0.0.{n}", ConnectionType.VIRTUAL_NODE) for n in range(5)]
+    history.add(dict.fromkeys(ghosts[:3], ONE), 0)
+    history.add({ghosts[0]: ONE}, 60)
+    history.add({ghosts[4]: ONE}, 60)
+    assert history.dropped == 1
+    history.add({CALL: ONE}, 60)
+    assert set(shown(history)) == {CALL, ghosts[0], ghosts[2]}
+    history.add({EdgeKey("web", "a"): ONE, EdgeKey("web", "b"): ONE, EdgeKey("web", "c"): ONE, ghosts[0]: ONE}, 60)
+    assert set(shown(history)) == {CALL, EdgeKey("web", "a"), EdgeKey("web", "b")}
+    assert history.dropped == 3
+
+
 def test_minutes_beyond_the_history_are_forgotten_the_total_is_not() -> None:
     history = EdgeHistory(100, 10)
     for minute in range(30):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from arrivals import watched
 from test_settling import late
 
 from traced.analysis.loop import Analysis
+from traced.model.views import Tallies
 
 # ---------------------------------------------------------------------- keeping up
 
@@ -178,6 +180,42 @@ def test_a_state_that_cannot_be_saved_stops_nothing() -> None:
     run.at(40)
     assert run.analysis.traces_analyzed == 1
     assert run.counter("traced_analysis_errors") == 1
+    run.analysis._save()
+    assert run.analysis.tallies().spans_analyzed == {"web": 1}, "a counter that stands still is worse than one that may fall"
+
+
+def test_no_counter_that_prometheus_saw_falls_by_a_crash_and_none_counts_twice() -> None:
+    run = watched("web CLIENT one:b<a", "cart SERVER two:a", *(f"{line} @100s" for line in ("web CLIENT three:b<a", "cart SERVER four:a")))
+    run.at(40)
+    assert run.analysis.tallies() == Tallies(), "not saved yet: a crash would take it back"
+    run.analysis._save()
+    saved = run.analysis.tallies()
+    assert saved.spans_analyzed == {"web": 1, "cart": 1}
+    assert sum(saved.occurrences.values()) == 2
+    assert [(e.key.client, e.counts.calls) for e in saved.edges if e.counts.calls] == [("user", 1)]
+    run.at(140)
+    assert run.analysis.tallies() == saved
+    run.crash()
+    assert run.analysis.tallies() == saved
+    run.at(141)
+    run.analysis._save()
+    assert run.analysis.tallies().spans_analyzed == {"web": 2, "cart": 2}
+    assert sum(run.analysis.tallies().occurrences.values()) == 4
+
+
+def test_the_loop_saves_after_a_pass_that_looked_at_something_and_shows_the_counters_then() -> None:
+    run = watched("web SERVER a")
+    run.now = run.store.now = 40
+    run.analysis.start()
+    try:
+        for _ in range(500):
+            if run.analysis.tallies().spans_analyzed:
+                break
+            time.sleep(0.01)
+        assert run.analysis.tallies().spans_analyzed == {"web": 1}
+        assert "analysis" in run.store.states
+    finally:
+        run.analysis.close()
 
 
 def _no_space(*_: Any) -> None:
@@ -190,10 +228,10 @@ def _no_space(*_: Any) -> None:
         {},
         [],
         {"version": 99},
-        {"version": 1},
-        {"version": 1, "ledger": {}, "edges": [], "spans": {}},
+        {"version": 2},
+        {"version": 2, "ledger": {}, "edges": [], "spans": {}},
         {"cut": 5, "held_since": 5},
-        {"version": 1, "ledger": {"findings": [[1]], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}, "edges": [[]], "spans": {}},
+        {"version": 2, "ledger": {"findings": [[1]], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}, "edges": [[]], "spans": {}},
     ],
     ids=["empty", "a list", "another version", "nothing inside", "half of it", "of an earlier form", "findings of another form"],
 )

@@ -254,6 +254,7 @@ def test_the_final_state_is_that_of_a_run_in_which_everything_came_at_once_and_n
 @given(deliveries(), st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["", "restart", "crash", "save"])), min_size=2, max_size=10))
 def test_restarts_and_crashes_lose_nothing_and_count_nothing_twice(lines: list[str], steps: list[tuple[int, str]]) -> None:
     run, now = watched(*lines, settle_seconds=20), 0.0
+    before = run.shown()
     for step, event in [*steps, (1000, "")]:
         now += step
         run.at(now)
@@ -261,6 +262,9 @@ def test_restarts_and_crashes_lose_nothing_and_count_nothing_twice(lines: list[s
             run.analysis._save()
         elif event:
             run.restart() if event == "restart" else run.crash()
+        after = run.shown()
+        assert all(after[k] >= n - 1e-9 for k, n in before.items()), "what Prometheus saw has fallen"
+        before = after
     once = watched(*(line.rpartition(" @")[0] for line in lines), settle_seconds=20)
     once.at(1000)
     assert _final(run)[:3] == _final(once)[:3]

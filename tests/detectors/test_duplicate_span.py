@@ -20,7 +20,11 @@ FIRES: Fires = {
     ),
     "one half of a shared id sent twice": (["web CLIENT a", "cart SERVER a", "cart SERVER a"], {"a": {"service": "cart", "repeats": 1}}),
     "the same content under another service's name": (["web SERVER a name=x", "shop SERVER a name=x"], {"a": {"repeats": 1}}),
-    "a span of no service": (["- INTERNAL a", "- INTERNAL a"], {"a": {"service": "", "repeats": 1}}),
+    "a span of no service": (["- INTERNAL a", "- INTERNAL a"], {"a": {"service": "unknown_service", "repeats": 1, "instance_repeats": 1}}),
+    "a span of no service under a named one": (
+        ["web SERVER a", "- INTERNAL b<a", "- INTERNAL b<a"],
+        {"b": {"service": "web", "repeats": 1, "instance_spans": 2}},
+    ),
     "two of 210 spans of an instance: harmless": (
         [*many(210, "web SERVER a instance=i1"), "web SERVER m0:a instance=i1", "web SERVER m1:a instance=i1"],
         {"m0:a": {"level": Level.INFORMATION, "instance_spans": 210, "instance_repeats": 2}, "m1:a": {}},

@@ -40,21 +40,15 @@ class NothingYet:
     def findings(self) -> tuple[()]:
         return ()
 
-    def totals(self) -> tuple[()]:
-        return ()
-
-    def spans_analyzed(self) -> dict[str, int]:
-        return {}
-
     def tallies(self) -> Tallies:
-        return Tallies({}, {}, {})
+        return Tallies()
 
 
 def shown() -> list[Shown]:
     """Give every metric, in the order of `/metrics`."""
     telemetry, nothing = Telemetry(), NothingYet()
     labels = {m._name: m._labelnames for m in vars(telemetry).values() if isinstance(m, MetricWrapperBase)}
-    snapshots = SnapshotCollector(nothing, nothing, max_series=10, version="")
+    snapshots = SnapshotCollector(nothing, nothing, nothing, max_series=10, version="")
     labels |= {m.name: m._labelnames for m in (*snapshots.describe(), *TallyCollector(nothing).describe())}
     exposition = expose(telemetry.registry, nothing, nothing, nothing, max_series=10, version="")
     return list(_lines(exposition._collector.collect(), labels))

@@ -139,6 +139,24 @@ def test_findings_above_the_limit_are_counted_as_dropped() -> None:
     assert dropped(telemetry, "max_findings") == 10
 
 
+def test_a_worse_finding_takes_the_place_of_a_milder_one_when_all_places_are_taken() -> None:
+    telemetry = Telemetry()
+    book = ledger(telemetry, max_findings=10)
+    book.record([found((0, n), service=f"mild{n}", level=Level.INFORMATION) for n in range(10)], (), NOTHING, 5.0)
+    book.record([found((1, n), service="mild9", level=Level.INFORMATION) for n in range(3)], (), NOTHING, 6.0)
+    book.record([found((2, n), service=f"bad{n}") for n in range(4)], (), NOTHING, 7.0)
+    services = [f.service for f in book.findings()]
+    assert len(services) == 10
+    assert {"bad0", "bad1", "bad2", "bad3", "mild9"} <= set(services)
+    assert dropped(telemetry, "max_findings") == 4
+    book.record([found((3, n), service=f"bad{n}") for n in range(20)], (), NOTHING, 8.0)
+    assert {f.level for f in book.findings()} == {Level.VIOLATION}
+    assert len(book.findings()) == 10
+    # a trace of a finding that had to go is looked at again: there is nothing left to withdraw it from
+    book.record([], [(0, 0)], NOTHING, 9.0)
+    assert len(book.findings()) == 10
+
+
 def test_occurrences_above_the_limit_are_forgotten_and_counted_but_their_findings_stay() -> None:
     telemetry = Telemetry()
     book = ledger(telemetry, max_occurrences=100)

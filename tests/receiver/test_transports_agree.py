@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -86,10 +87,16 @@ def rows_in(store: Store, signal: Signal) -> list[Row]:
     return sorted(rows, key=json.dumps)
 
 
+ROUND = 100
+ROUNDS = int(os.environ.get("TRACED_DIFFERENTIAL_ROUNDS", "1"))
+"""Rounds of ROUND requests a signal; `make differential` runs many."""
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
 @pytest.mark.parametrize("signal", list(Signal))
-def test_generated_requests_end_as_the_rows_of_the_reference_decoder_however_they_came(signal: Signal, tmp_path: Path) -> None:
-    source = Requests(5, large=0.02)
-    requests = [source.traces() if signal is Signal.TRACES else source.logs() for _ in range(25)]
+def test_generated_requests_end_as_the_rows_of_the_reference_decoder_however_they_came(signal: Signal, number: int, tmp_path: Path) -> None:
+    source = Requests(5 + number, large=0.02)
+    requests = [source.traces() if signal is Signal.TRACES else source.logs() for _ in range(ROUND)]
     expect = expected_spans if signal is Signal.TRACES else expected_logs
     expected = [expect(request) for request in requests]
     rows = sorted((row for one in expected for row in one.rows), key=json.dumps)

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 from traced.graph.service_graph import as_edges
@@ -44,13 +45,18 @@ class EdgeHistory:
     """Edges as the passes find them; read from any thread (GraphView)."""
 
     def __init__(self, max_edges: int, minutes: int) -> None:
-        """Start empty; `dropped` counts calls of edges beyond `max_edges`."""
+        """Start empty; `dropped` counts calls of edges beyond `max_edges`.
+
+        A full history makes room by forgetting edges that nothing was seen on for `minutes`.
+        """
         self._max_edges = max_edges
         self._minutes = minutes
         self._lock = threading.Lock()
         self._meaning = Meaning()
         self._present: dict[EdgeKey, EdgeCounts] = {}
         self._grown: dict[EdgeKey, EdgeCounts] = {}
+        self._seen: dict[EdgeKey, int] = {}
+        """The last minute in which something was added to an edge; in the order of these minutes."""
         self._by_minute: OrderedDict[int, dict[EdgeKey, EdgeCounts]] = OrderedDict()
         self._entries = 0
         self.dropped = 0
@@ -61,9 +67,11 @@ class EdgeHistory:
             minute = int(unix_seconds // 60)
             bucket = self._by_minute.setdefault(minute, {})
             for key, counts in change.items():
-                if key not in self._grown and len(self._grown) >= self._max_edges:
+                if key not in self._grown and len(self._grown) >= self._max_edges and not self._make_room(key, minute):
                     self.dropped += max(0, counts.calls)
                     continue
+                self._seen.pop(key, None)
+                self._seen[key] = minute
                 # a counter may not fall: what a later pass takes back stays counted there, and is right in `present`
                 self._grown[key] = self._grown.get(key, EdgeCounts()).plus(_only_more(counts))
                 self._entries += key not in bucket
@@ -74,6 +82,16 @@ class EdgeHistory:
             while len(self._by_minute) > 1 and (self._entries > _MAX_ENTRIES or next(iter(self._by_minute)) < minute - self._minutes):
                 _, old = self._by_minute.popitem(last=False)
                 self._entries -= len(old)
+
+    def _make_room(self, wanted: EdgeKey, minute: int) -> bool:
+        """Forget edges that nothing was seen on for long; else, for one between services, the virtual one that was seen least lately."""
+        old = [key for key, seen in self._seen.items() if seen < minute - self._minutes]
+        if not old and wanted.connection_type is not ConnectionType.VIRTUAL_NODE:
+            old = list(islice((key for key in self._seen if key.connection_type is ConnectionType.VIRTUAL_NODE), 1))
+        for key in old:
+            del self._grown[key], self._seen[key]
+            self._present.pop(key, None)
+        return bool(old)
 
     def explain(self, meaning: Meaning) -> None:
         """Show all edges, also those of before, by what is known of names by now."""
@@ -107,10 +125,10 @@ class EdgeHistory:
     # ------------------------------------------------------------------ across restarts
 
     def dump(self) -> list[Any]:
-        """Give present and grown counts as JSON values (not the minutes)."""
+        """Give present and grown counts, and when edges were last seen, as JSON values (not the minutes)."""
         with self._lock:
             none = EdgeCounts()
-            return [[_dump_key(k), _dump_counts(self._present.get(k, none)), _dump_counts(grown)] for k, grown in self._grown.items()]
+            return [[_dump_key(k), _dump_counts(self._present.get(k, none)), _dump_counts(self._grown[k]), seen] for k, seen in self._seen.items()]
 
     def load(self, state: list[Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -118,13 +136,13 @@ class EdgeHistory:
         Raises:
             KeyError, IndexError, ValueError, TypeError: this is no such state; nothing was taken.
         """
-        present, grown = {}, {}
-        for key, now, ever in state:
-            grown[_load_key(key)] = _load_counts(ever)
+        present, grown, last = {}, {}, {}
+        for key, now, ever, seen in state:
+            grown[_load_key(key)], last[_load_key(key)] = _load_counts(ever), int(seen)
             if (counts := _load_counts(now)) != EdgeCounts():
                 present[_load_key(key)] = counts
         with self._lock:
-            self._present, self._grown = present, grown
+            self._present, self._grown, self._seen = present, grown, last
 
 
 def _only_more(counts: EdgeCounts) -> EdgeCounts:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -16,13 +17,15 @@ from traced.analysis.settling import Settling
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger
+from traced.model.views import Tallies
 from traced.store.store import Store
 from traced.store.workbench import Workbench
 from traced.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
-_SAVE_EVERY_SECONDS: Final = 10.0
+_SAVES_SHARE: Final = 20
+"""Saving takes at most such a part of the time: after each pass where there is little, more rarely where there is much."""
 _MAX_FAILURES: Final = 10
 _FIRST_SLICE_NANOS: Final = 10_000_000_000
 _SMALLEST_SLICE_NANOS: Final = 100_000_000
@@ -31,7 +34,7 @@ _ATTEMPTS: Final = 3
 """So often a pass may fail before what it was to look at is given up."""
 _MAX_SERVICES: Final = 10_000
 _STATE: Final = "analysis"
-_STATE_VERSION: Final = 1
+_STATE_VERSION: Final = 2
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
 
 
@@ -64,6 +67,8 @@ class Analysis:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self._saved_at = self._save_takes = 0.0
+        self._unsaved = False
+        self._tallies = Tallies()
         self._failures = 0
         self._told: Counter[str] = Counter()
         self._spans: Counter[str] = Counter()
@@ -84,6 +89,7 @@ class Analysis:
             return
         try:
             self._load(state)
+            self._tallies = self._counted()
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             # what is stored can be looked at again; findings and counters begin anew
             log.warning("analysis_state_unreadable", error=repr(error))
@@ -117,8 +123,7 @@ class Analysis:
     def _run(self) -> None:
         while not self._closing.is_set():
             behind = self.turn()
-            # rarely, where much is to be kept: at most a twentieth of the time
-            if time.monotonic() - self._saved_at > max(_SAVE_EVERY_SECONDS, 20 * self._save_takes):
+            if self._unsaved and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
                 self._save()
             if not behind:
                 self._closing.wait(self._settings.interval_seconds)
@@ -164,6 +169,7 @@ class Analysis:
             outcome = self._passes.run(settled, now)
         self._settling.commit()
         self._publish(outcome, now, until)
+        self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
         return until < target
@@ -215,8 +221,18 @@ class Analysis:
 
     # ------------------------------------------------------------------ views
 
+    def tallies(self) -> Tallies:
+        """Give the counters as they were when they were saved last (TallyView).
+
+        After a crash the analysis goes on from there: what was shown, and not saved, would be a counter that falls.
+        """
+        return self._tallies
+
+    def _counted(self) -> Tallies:
+        return replace(self._ledger.tallies(), spans_analyzed=self.spans_analyzed(), edges=self._edges.totals())
+
     def spans_analyzed(self) -> dict[str, int]:
-        """Give spans analysed by service, each once (TallyView)."""
+        """Give spans analysed by service, each once."""
         return dict(self._spans)
 
     @property
@@ -240,6 +256,9 @@ class Analysis:
             # the last state that could be kept stays: after a restart more is looked at again
             self._telemetry.analysis_errors.inc()
             log.warning("analysis_state_not_saved", error=repr(error))
+        # also where it could not be kept: a counter that stands still is worse than one that may fall
+        self._tallies = self._counted()
+        self._unsaved = False
         self._saved_at = time.monotonic()
         self._save_takes = self._saved_at - started
 

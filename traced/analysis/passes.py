@@ -135,11 +135,16 @@ class Passes:
         made = self._relate(forest)
         earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
         counted = self._threads.submit(_edges, made, earlier)
-        self._workbench.register(relation.tables(made, look.again, settled.repeats))
+        tables = relation.tables(made, look.again, settled.repeats)
+        self._workbench.register(tables)
         clocks = self._workbench.rows(self._analysis_queries["clock_pairs"])
         outcome.edges = counted.result()
         # what may fail is behind us: a pass that is tried again must not learn twice
-        self._learn(made, earlier, look, settled, clocks, now)
+        self.history.turn(now)
+        self.history.learn_clocks(relation.with_examples(made, clocks))
+        repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
+        self.history.learn_instances(relation.spans_by_instance(forest, look.fresh), repeats)
+        self._learn_slots(made, earlier)
         if learn_only:
             return outcome
         self._workbench.register(self.history.tables())
@@ -226,16 +231,10 @@ class Passes:
             for name in oldest:
                 del self.reporting[name]
 
-    def _learn(
-        self, made: relation.Relation, earlier: relation.Relation | None, look: _Look, settled: Settled, clocks: list[dict[str, Any]], now: float
-    ) -> None:
-        self.history.turn(now)
+    def _learn_slots(self, made: relation.Relation, earlier: relation.Relation | None) -> None:
         self.history.learn_slots(relation.slots(made))
         if earlier is not None:
             self.history.learn_slots(relation.slots(earlier), -1)
-        self.history.learn_clocks(relation.with_examples(made, clocks))
-        repeats = settled.repeats.filter(pa.array(~settled.repeats_before))
-        self.history.learn_instances(relation.spans_by_instance(made.forest, look.fresh), relation.repeats_by_instance(repeats))
 
     def _detect(self, outcome: Outcome) -> None:
         failed = {detector.id for detector in self._detectors if detector.lasting}

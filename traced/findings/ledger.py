@@ -60,6 +60,8 @@ class Ledger:
         self._by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
         self._remembered = 0
         self._shrunk: set[str] = set()
+        self._mildest: list[str] | None = None
+        """Fingerprints, the mildest last: made when a pass first finds the ledger full."""
         self._snapshot: tuple[Finding, ...] | None = ()
         self._found: Counter[tuple[str, str, str, str]] = Counter()
         self._withdrawn: Counter[tuple[str, str, str, str]] = Counter()
@@ -81,6 +83,7 @@ class Ledger:
         for occurrence in occurrences:
             by_trace.setdefault(occurrence.trace_id, []).append(occurrence)
         with self._lock:
+            self._mildest = None
             for trace, new in by_trace.items():
                 old = self._forget(trace)
                 if old or new:
@@ -118,7 +121,7 @@ class Ledger:
     def _add(self, occurrence: Occurrence, now: float) -> bool:
         finding = self._open.get(occurrence.fingerprint)
         if finding is None:
-            if len(self._open) >= self._settings.max_findings:
+            if len(self._open) >= self._settings.max_findings and not self._make_room(occurrence.level):
                 self._telemetry.dropped_findings.labels("max_findings").inc()
                 return False
             finding = self._open[occurrence.fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
@@ -131,6 +134,18 @@ class Ledger:
         finding.last_found = now
         finding.examples.append(Example(occurrence.trace_id, occurrence.span_id))
         _grow(self._found, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
+        return True
+
+    def _make_room(self, level: Level) -> bool:
+        """Forget, for a worse one, one of the mildest findings that was found least lately; say whether there was one."""
+        if self._mildest is None:
+            order = ((_RANK[f.worst], -f.last_found, fingerprint) for fingerprint, f in self._open.items())
+            self._mildest = [fingerprint for _, _, fingerprint in sorted(order)]
+        while self._mildest and (mildest := self._open.get(self._mildest[-1])) is None:
+            self._mildest.pop()
+        if not self._mildest or mildest is None or _RANK[mildest.worst] <= _RANK[level]:
+            return False
+        self._telemetry.dropped_findings.labels("max_findings").inc(self._open.pop(self._mildest.pop()).count)
         return True
 
     def _withdraw(self, occurrence: Occurrence) -> None:

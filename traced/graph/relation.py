@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
 from traced.graph.columns import Codes, Ints, Mask, distinct
 from traced.graph.forest import Forest, trace_summary
-from traced.model.span import SpanKind, StatusCode
+from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode
 
 NO_LINKS = pa.table(
     {
@@ -95,13 +95,20 @@ def _twins(made: Relation) -> pa.Table:
 
 
 def _beside_stored(forest: Forest, repeats: pa.Table) -> pa.Table:
-    """Give repeats with name and times of the stored span of the same trace, span id and kind (null where it is not here)."""
+    """Give repeats with name and times of the stored span of the same trace, span id and kind (null where it is not here).
+
+    One without a service's name belongs to the service of that stored span, which an ancestor may have named.
+    """
     ids = [np.asarray(repeats.column(n)) for n in ("trace_id_high", "trace_id_low", "span_id", "kind")]
     row = forest.find(*ids)
     stored = forest.spans.select(["name", "start_time_unix_nano", "end_time_unix_nano"]).take(pa.array(row, mask=row < 0))
     for name in stored.column_names:
         repeats = repeats.append_column(f"stored_{name}", stored.column(name))
-    return repeats
+    services = [
+        name or (forest.service.texts[forest.service.of[at]] if at >= 0 else UNKNOWN_SERVICE)
+        for name, at in zip(repeats.column("service_name").to_pylist(), row.tolist(), strict=True)
+    ]
+    return repeats.set_column(repeats.schema.get_field_index("service_name"), "service_name", pa.array(services, pa.string()))
 
 
 def slots(made: Relation) -> list[dict[str, Any]]:
@@ -175,9 +182,9 @@ def spans_by_instance(forest: Forest, fresh: Mask) -> dict[tuple[str, str], int]
 
 
 def repeats_by_instance(repeats: pa.Table) -> dict[tuple[str, str], int]:
-    """Count repeats by (service, instance)."""
+    """Count rows of `pass_repeats` by (service, instance)."""
     pairs = zip(repeats.column("service_name").to_pylist(), repeats.column("service_instance_id").to_pylist(), strict=True)
-    return dict(Counter((service or "", instance or "") for service, instance in pairs))
+    return dict(Counter((service, instance or "") for service, instance in pairs))
 
 
 def span_columns(forest: Forest, calls: Calls, rows: Ints) -> pa.Table:

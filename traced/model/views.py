@@ -5,7 +5,7 @@ Everything but `TraceView` and `QueryView` answers from immutable snapshots in m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -37,10 +37,6 @@ class GraphView(Protocol):
 
     def edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[Edge, ...]:
         """Give the edges with what was seen on them in a time range; None leaves that side open."""
-        ...
-
-    def totals(self) -> tuple[Edge, ...]:
-        """Give the edges with counts that only grow since start, as Prometheus counters need."""
         ...
 
 
@@ -197,20 +193,20 @@ class Tallies:
         occurrences: (finding, service, peer, cause) to occurrences found, each once.
         withdrawn: the same labels to occurrences that no longer held when late spans came.
         missing_spans: (service, cause) to absent parents, each once.
+        spans_analyzed: service to spans analysed, each once.
+        edges: the service graph with counts that only grow; those with unpaired spans only are among them.
     """
 
-    occurrences: dict[tuple[str, str, str, str], int]
-    withdrawn: dict[tuple[str, str, str, str], int]
-    missing_spans: dict[tuple[str, str], int]
+    occurrences: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    withdrawn: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    missing_spans: dict[tuple[str, str], int] = field(default_factory=dict)
+    spans_analyzed: dict[str, int] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
 
 
 class TallyView(Protocol):
-    """The counters of the ledger and the analysis."""
+    """The counters of the ledger, the graph and the analysis."""
 
     def tallies(self) -> Tallies:
-        """Give the ledger's counters."""
-        ...
-
-    def spans_analyzed(self) -> dict[str, int]:
-        """Give spans analysed by service, each span once."""
+        """Give counts that only grow, also across a crash."""
         ...

@@ -199,14 +199,14 @@ class Exporter:
                 raise self._overloaded("traced is shutting down before this request was known to be stored", RefusalReason.SHUTTING_DOWN)
             raise self._overloaded(f"the commit took longer than {self._timeout_seconds:g} s", RefusalReason.COMMIT_TIMEOUT)
         if future.cancelled():
-            raise self._overloaded("the commit was cancelled; nothing of this request was stored", RefusalReason.STORE_FAILED)
+            raise self._overloaded("the commit was cancelled; the request was not acknowledged", RefusalReason.STORE_FAILED)
         error = future.exception()
         if error is None:
             return future.result()
         if isinstance(error, OverloadedError):
             raise error
         _log.error("commit_failed", exc_info=error)
-        raise self._overloaded("the commit failed; nothing of this request was stored", RefusalReason.STORE_FAILED)
+        raise self._overloaded("the commit failed; the request was not acknowledged", RefusalReason.STORE_FAILED)
 
     def _overloaded(self, message: str, reason: RefusalReason) -> OverloadedError:
         return OverloadedError(message, retry_after_seconds=self._admission.retry_after_seconds(), reason=reason.value)

@@ -363,14 +363,15 @@ class Writer:
 
 
 _MESSAGES: Final = {
-    "disk_full": "the disk is full",
-    "store_reopening": "the store recovers from a failed write",
-    "store_failed": "the batch could not be prepared",
+    "disk_full": "the disk is full; the request was not acknowledged: send it again, it is kept once",
+    "store_reopening": "the store recovers from a failed write; the request was not acknowledged: send it again, it is kept once",
+    "store_failed": "the batch could not be prepared; nothing of this request was stored",
 }
+"""After a failed commit nobody knows whether it is on disk."""
 
 
 def _refusal(reason: str) -> OverloadedError:
-    return OverloadedError(f"{_MESSAGES[reason]}; nothing of this request was stored", retry_after_seconds=2, reason=reason)
+    return OverloadedError(_MESSAGES[reason], retry_after_seconds=2, reason=reason)
 
 
 def _refused(group: list[_Waiting], reason: str) -> list[_Answer]:
