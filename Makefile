@@ -58,7 +58,7 @@ bench: $(VENV)/.test ## speeds and sizes, one figure a line (about four minutes)
 crash: $(VENV)/.test ## kill -9 under load, 100 times (about eight minutes)
 	$(BIN)/python tests/crash/crash.py $(ARGS)
 
-differential: $(VENV)/.test ## 5,000 generated requests a signal over gRPC, HTTP/protobuf and HTTP/JSON: the same rows (about ten minutes)
+differential: $(VENV)/.test ## 5,000 generated requests a signal over gRPC, HTTP/protobuf and HTTP/JSON: the same rows (about five minutes)
 	TRACED_DIFFERENTIAL_ROUNDS=50 $(BIN)/python -m pytest -n $(JOBS) tests/receiver/test_transports_agree.py $(ARGS)
 
 docs: $(VENV)/.test ## the documents that are written from the code
