@@ -11,12 +11,43 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from traced.errors import ConfigurationError
 
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
+
+
+def _split(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list of names; in the environment with commas between them."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, of which YAML's readers silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is yaml's
+        """Give a mapping of distinct names.
+
+        Raises:
+            yaml.YAMLError: a key stands twice, or is no text.
+        """
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is no name", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 class Room(BaseModel):
@@ -126,7 +157,7 @@ class HttpSettings(Room):
     """Where pages, JSON and metrics are served (HOST:PORT)."""
     allow_beyond_loopback: bool = False
     """Serve pages and JSON on an address that others can reach. There is no authentication yet, so it must be said."""
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: Names = ()
     """Further names under which browsers may reach it (the Host header is checked against DNS rebinding)."""
     max_series: int = Field(2_000, ge=10)
     """Label sets per metric family; further ones are summed into `__other__` and counted."""
@@ -199,6 +230,11 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
             _explain(error),
             next_safe_actions=("Correct the setting named above and start again.",),
         ) from None
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"the environment cannot be read: {error}",
+            next_safe_actions=("Correct the variables TRACED_ROOM__SETTING of the room named above, and start again.",),
+        ) from None
 
 
 def _check_environment() -> None:
@@ -218,8 +254,8 @@ def _check_environment() -> None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - it is a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         msg = f"the configuration file {path} cannot be read: {error}"
         raise ConfigurationError(msg, next_safe_actions=("Check the path and the YAML syntax.",)) from None
     if content is None:
@@ -227,7 +263,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         msg = f"the configuration file {path} must hold a mapping of rooms, not a {type(content).__name__}"
         raise ConfigurationError(msg, next_safe_actions=("Start it with, for example, `analysis:`.",))
-    return content
+    # a room of which only the heading is written has no settings
+    return {room: {} if settings is None else settings for room, settings in content.items()}
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,13 @@ class InputUnreadableError(TracedError):
     error_code = "input_unreadable"
 
 
+class OutputUnwritableError(TracedError):
+    """What was asked for could not be written: a full disk under the output."""
+
+    status = 500
+    error_code = "output_unwritable"
+
+
 class UnreachableError(TracedError):
     """The daemon could not be reached."""
 

@@ -109,6 +109,9 @@ def test_findings_are_listed_worst_first_as_a_table(run: Run, url: str) -> None:
 def test_findings_of_one_detector_are_asked_for_by_its_id(run: Run, url: str) -> None:
     assert [one["id"] for one in json.loads(run("findings", "clock_skew", "--url", url, "--format", "json").out)["findings"]] == ["clock_skew"]
     assert run("findings", "parent_loop", "--url", url).out == "no open findings\n"
+    typo = run("findings", "orphan_spn", "--url", url)
+    assert (typo.code, typo.out) == (2, "")
+    assert "did you mean 'orphan_span'" in typo.err
 
 
 def test_one_finding_is_shown_with_its_evidence_and_without_escape_sequences(run: Run, url: str) -> None:

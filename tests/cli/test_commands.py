@@ -152,8 +152,24 @@ def test_each_error_has_its_exit_code(error: TracedError, code: int) -> None:
         ({}, "analysis: {settle_second: 5}", "settle_seconds"),
         ({}, "analysis: [", "YAML"),
         ({}, "analysis: {settle_seconds: -1}", "analysis.settle_seconds"),
+        ({}, "1: {a: 3}", "the key 1 is no name"),
+        ({}, "analysis:\n  settle_seconds: 3\nanalysis:\n  settle_seconds: 4\n", "'analysis' stands twice"),
+        ({}, "[" * 100_000, "recursion"),
+        ({}, "analysis:\nstore: {nope: 3}", "store.nope"),
+        ({"TRACED_HTTP": "foo"}, None, "http"),
     ],
-    ids=["a setting in the environment", "a room in the environment", "a setting in the file", "the file's syntax", "a value"],
+    ids=[
+        "a setting in the environment",
+        "a room in the environment",
+        "a setting in the file",
+        "the file's syntax",
+        "a value",
+        "a key that is a number",
+        "a room twice",
+        "a hundred thousand brackets",
+        "a room with its heading only, and one with a typo",
+        "a room as one value",
+    ],
 )
 def test_a_typo_in_the_configuration_is_exit_code_2_and_named(environment: dict[str, str], config: str | None, word: str, tmp_path: Path) -> None:
     file = tmp_path / "traced.yaml"
@@ -210,6 +226,11 @@ def test_an_input_of_which_nothing_can_be_read_is_exit_code_3(run: Run, analysis
     file.write_text("bad\n")
     assert run("analyze", str(file)).code == 3
     assert run("graph", str(file)).code == 3
+    other = tmp_path / "b.jsonl"
+    other.write_text(SPAN_LINE)
+    both = run("analyze", str(file), str(other), "--format", "json")
+    assert both.code == 3, "one of the files could not be read at all"
+    assert json.loads(both.out)["input"]["unreadable_lines"] == 1
     assert run("analyze", str(tmp_path / "absent.jsonl")).code == 3
     told = json.loads(run("analyze", str(tmp_path / "absent.jsonl"), "--format", "json").out)
     assert told["error_code"] == "input_unreadable"

@@ -14,7 +14,7 @@ import typer
 
 from traced.cli.options import ConfigOption, Format, FormatOption, read_settings
 from traced.cli.output import clean, say, write_json, write_lines, write_table, write_text
-from traced.errors import ConfigurationError, InputUnreadableError
+from traced.errors import ConfigurationError, OutputUnwritableError
 
 if TYPE_CHECKING:
     from traced.cli.inputs import Inputs
@@ -46,7 +46,7 @@ def analyze(
 ) -> None:
     """Analyse OTLP files once and print what was found.
 
-    Exit code 1: findings at or above --fail-on. 3: a file could not be read, or not one line of the input.
+    Exit code 1: findings at or above --fail-on, also if not all could be read. 3: a file could not be read, or not one line of it.
     """
     with ExitStack() as stack:
         evidence_file = stack.enter_context(_created(evidence)) if evidence is not None else None
@@ -88,7 +88,7 @@ def _exit_code(report: AnalysisReport, fail_on: FailOn | None, inputs: Inputs) -
     levels = list(FailOn)
     if fail_on is not None and any(levels.index(FailOn(finding.level)) <= levels.index(fail_on) for finding in report.findings):
         return 1
-    return 3 if inputs.nothing_readable else 0
+    return 3 if inputs.unread else 0
 
 
 def _created(path: Path) -> IO[str]:
@@ -103,7 +103,7 @@ def _write_evidence(file: IO[str], occurrences: Iterable[Occurrence]) -> None:
         file.writelines(json.dumps(occurrence.as_evidence()) + "\n" for occurrence in occurrences)
         file.flush()
     except OSError as error:
-        raise InputUnreadableError(
+        raise OutputUnwritableError(
             f"the evidence could not be written: {error.strerror}",
             error_code="evidence_unwritable",
             next_safe_actions=("Free space on the disk, or name another file.",),

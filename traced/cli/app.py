@@ -6,9 +6,11 @@ Commands import what they need when they run, so that `traced --help` and shell 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from itertools import pairwise
+from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -16,14 +18,13 @@ import typer
 from traced import __version__
 from traced.cli import analyze, demo, explain, findings, graph, query, send, serve
 from traced.cli.output import OutputClosedError, say, write_json
-from traced.errors import ConfigurationError, InputUnreadableError, PortTakenError, StoreError, TracedError, UnreachableError
+from traced.errors import ConfigurationError, InputUnreadableError, OutputUnwritableError, PortTakenError, StoreError, TracedError, UnreachableError
 
 USAGE: Final = 2
 UNREADABLE: Final = 3
 UNREACHABLE: Final = 4
 DEFECT: Final = 70
 """A fault of `traced` itself (EX_SOFTWARE): must not look like exit code 1, `the answer is no`."""
-INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 _NOT_INSTALLED: Final = frozenset({"demo_extra_missing"})
 
@@ -61,7 +62,7 @@ def _traced(
 
 def exit_code_of(error: TracedError) -> int:
     """Choose the exit code: 2 usage or configuration, 3 input unreadable, 4 daemon or store not reached."""
-    if isinstance(error, InputUnreadableError):
+    if isinstance(error, InputUnreadableError | OutputUnwritableError):
         return UNREADABLE
     if isinstance(error, StoreError | UnreachableError):
         return UNREACHABLE
@@ -72,25 +73,53 @@ def exit_code_of(error: TracedError) -> int:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    ended = _Ended()
     try:
         app(prog_name="traced")
     except TracedError as error:
-        sys.exit(_report(error))
-    except OutputClosedError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(READER_GONE)
+        # a library that was interrupted may report that as an error of its own
+        sys.exit(_report(error) if ended.code is None else ended.code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(128 + signal.SIGINT)
+    except OutputClosedError:
+        _forget_output()
+        sys.exit(READER_GONE)
     except Exception:  # noqa: BLE001 - the root of the main thread
+        if ended.code is not None:
+            sys.exit(ended.code)
         traceback.print_exc()
         say("This is a defect of traced; the lines above say where.")
         sys.exit(DEFECT)
 
 
+class _Ended:
+    """Ends the command at SIGINT and SIGTERM; what was opened is closed on the way out.
+
+    Attributes:
+        code: the exit code where a signal came, else None.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        signal.signal(signal.SIGINT, self._end)
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        # that a daemon is told to end is no failure, also while it starts
+        self.code = 0 if sys.argv[1:2] == ["serve"] else 128 + number
+        raise SystemExit(self.code)
+
+
+def _forget_output() -> None:
+    """Give what Python flushes once more at exit somewhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(error: TracedError) -> int:
     code = exit_code_of(error)
-    if _asks_for_json(sys.argv[1:]):
+    if isinstance(error, OutputUnwritableError):
+        _forget_output()
+    elif _asks_for_json(sys.argv[1:]):
         try:
             write_json(error.as_dict())
         except OutputClosedError:

@@ -32,18 +32,25 @@ def explain(
         return
     documentation = documentation_of(detector)
     if documentation is None:
-        close = difflib.get_close_matches(detector, detector_ids(), n=1)
-        raise NotFoundError(
-            f"there is no detector {detector!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
-            error_code="detector_not_found",
-            next_safe_actions=("`traced explain` without an id lists them.",),
-        )
+        raise no_such_detector(detector)
     if output is Format.JSON:
         write_json(documentation)
         return
     parts = [f"{documentation['id']} ({documentation['level']})", documentation["summary"]]
     parts += [f"{heading}\n{_indented(documentation[key])}" for key, heading in _SECTIONS if documentation.get(key)]
     write_text("\n\n".join(parts))
+
+
+def no_such_detector(given: str) -> NotFoundError:
+    """Say that no detector has this id, and which one was perhaps meant."""
+    from traced.detectors import detector_ids  # noqa: PLC0415 - `traced --help` needs no detector
+
+    close = difflib.get_close_matches(given, detector_ids(), n=1)
+    return NotFoundError(
+        f"there is no detector {given!r}" + (f" (did you mean {close[0]!r}?)" if close else ""),
+        error_code="detector_not_found",
+        next_safe_actions=("`traced explain` without an id lists them.",),
+    )
 
 
 def _indented(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from traced.cli.explain import no_such_detector
 from traced.cli.options import DAEMON_URL, Format, FormatOption, UrlOption
 from traced.cli.output import write_json, write_lines, write_table, write_text
 
@@ -24,6 +25,7 @@ def findings(
 ) -> None:
     """List the open findings of a running daemon, or show one with its evidence."""
     from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415 - loads urllib and ssl, which `traced --help` has no use for
+    from traced.detectors import detector_ids  # noqa: PLC0415
 
     api = DaemonApi(url)
     if finding is not None and _FINGERPRINT.fullmatch(finding):
@@ -33,6 +35,8 @@ def findings(
         else:
             _print_one(one)
         return
+    if finding is not None and finding not in detector_ids():
+        raise no_such_detector(finding)
     answer = api.get("findings", id=finding, limit=MAX_FINDINGS)
     if output is Format.JSON:
         write_json(answer)

@@ -43,7 +43,7 @@ def graph(
     code = 0
     if paths:
         report, inputs = analyze_files(paths, config)
-        code = 3 if inputs.nothing_readable else 0
+        code = 3 if inputs.unread else 0
         edges = [edge.as_dict() for edge in report.edges]
     else:
         from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415 - loads urllib and ssl, which `traced --help` has no use for

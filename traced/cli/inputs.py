@@ -59,6 +59,8 @@ class Inputs:
         """
         self.readable = 0
         self.unreadable = 0
+        self._readable_here = self._unreadable_here = 0
+        self._unread: list[str] = []
         self._paths = list(paths)
         self._report = report
         self._max_items = max_items
@@ -69,6 +71,7 @@ class Inputs:
         """Read the files once."""
         for path in self._paths:
             name = "standard input" if path == "-" else path
+            self._readable_here = self._unreadable_here = 0
             with _opened(path) as stream:
                 suffix = Path(path.removesuffix(".gz")).suffix.lower()
                 if suffix in (".pb", ".binpb"):
@@ -77,15 +80,18 @@ class Inputs:
                     yield from self._lines(name, stream)
                 else:
                     yield from self._document_or_lines(name, stream)
+            if self._unreadable_here and not self._readable_here:
+                self._unread.append(path)
 
     @property
-    def nothing_readable(self) -> bool:
-        """Whether there was something, and none of it could be read."""
-        return self.unreadable > 0 and self.readable == 0
+    def unread(self) -> tuple[str, ...]:
+        """Name the paths that hold something, of which nothing could be read."""
+        return tuple(self._unread)
 
     def undecodable(self, request: InputRequest, error: TracedError) -> None:
         """Take back a request that was given and turned out to be none when it was decoded."""
         self.readable -= 1
+        self._readable_here -= 1
         self.lose(request.origin, error.message)
 
     def summary(self) -> str:
@@ -96,6 +102,7 @@ class Inputs:
     def lose(self, origin: str, reason: str) -> None:
         """Count, and report if it is one of the first, something that could not be read."""
         self.unreadable += 1
+        self._unreadable_here += 1
         if self.unreadable <= MAX_REPORTS:
             self._report(f"{origin}: cannot be read: {reason[:500]}")
 
@@ -173,6 +180,7 @@ class Inputs:
         else:
             bodies = [body]
         self.readable += 1
+        self._readable_here += 1
         for part in bodies:
             yield InputRequest(signal, part, origin)
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from traced.errors import OutputUnwritableError
+
 _ESCAPES: Final = re.compile(
     r"\x1b\][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # operating system commands: titles, links, clipboards
     r"|\x9d[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
@@ -39,6 +41,7 @@ def write_lines(lines: Iterable[str]) -> None:
 
     Raises:
         OutputClosedError: the reader has gone.
+        OutputUnwritableError: it cannot be written.
     """
     try:
         for line in lines:
@@ -46,6 +49,11 @@ def write_lines(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosedError from None
+    except OSError as error:
+        raise OutputUnwritableError(
+            f"the result could not be written: {error.strerror}",
+            next_safe_actions=("Free space on the disk, or send the output elsewhere.",),
+        ) from None
 
 
 def _encodable(line: str) -> str:
