@@ -20,6 +20,7 @@ from traced.analysis.loop import Analysis
 from traced.analysis.passes import Outcome, Passes
 from traced.analysis.settling import Settling
 from traced.api.app import build_app
+from traced.api.http_protocol import ApiHttpProtocol
 from traced.api.routes import api_routes
 from traced.api.sources import Sources
 from traced.config import Settings
@@ -76,7 +77,7 @@ class Daemon:
         sources = Sources(self.ledger, self.edges, self.store, self, self._queries, metrics)
         pages = page_routes(self.ledger, self.edges, self.store, self, explain)
         app = build_app(api_routes(sources), pages, bound_host=http.host, allowed_hosts=settings.http.allowed_hosts)
-        self._http = AsgiServer(http, app, "http")
+        self._http = AsgiServer(http, app, "http", ApiHttpProtocol)
         self._stopped = threading.Event()
         self._running = False
 
@@ -106,6 +107,7 @@ class Daemon:
         if not self._running:
             return
         self._running = False
+        self._queries.close()
         self.receiver.stop(STOP_SECONDS)
         self.analysis.close()
         self._http.stop(1)

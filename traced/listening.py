@@ -7,11 +7,14 @@ import ipaddress
 import logging
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from traced.errors import ConfigurationError, PortTakenError
 
@@ -21,6 +24,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 IDLE_TIMEOUT_SECONDS: Final = 60
+HEADER_TIMEOUT_SECONDS: Final = 60.0
+"""From connecting, or from the first byte of a further request, to the end of its headers (the Collector's default)."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_CONNECTIONS: Final = 1024
+"""Open connections; each may cost a file descriptor and up to 64 KiB of body that nobody has read yet."""
+_BUSY_RETRY_SECONDS: Final = 5
+_LINGER_SECONDS: Final = 1.0
 _START_SECONDS: Final = 30.0
 
 
@@ -116,10 +126,127 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class BoundedHttpProtocol(HttpToolsProtocol, ABC):
+    """uvicorn's protocol, with limits for headers and connections, and answers of one's own to what is no request.
+
+    Below the application: what uvicorn leaves open to slow, endless and malformed senders.
+    """
+
+    header_timeout_seconds: float = HEADER_TIMEOUT_SECONDS
+    max_connections: int = MAX_CONNECTIONS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Start outside of any request."""
+        super().__init__(*args, **kwargs)
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._header_bytes = self._read_header_bytes = 0
+        self._in_body = False
+        self._heads = 0
+        self._discarding = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuse one connection too many; give all others a time limit for their first headers."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._answer_and_close(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", _BUSY_RETRY_SECONDS)
+            return
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._cancel_header_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count bytes until the headers are complete; then they are the application's to bound."""
+        if self._discarding or self.transport.is_closing():
+            return
+        heads, was_in_body = self._heads, self._in_body
+        super().data_received(data)
+        if self._in_body or self._discarding or self.transport.is_closing():
+            return
+        if heads == self._heads and not was_in_body:
+            self._header_bytes += len(data)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse_headers()
+        elif self._header_timer is None:
+            self._await_headers()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count what a header takes, also where all of them come at once."""
+        self._read_header_bytes += len(name) + len(value) + 4
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application, unless its headers are too large."""
+        size, self._read_header_bytes = self._read_header_bytes, 0
+        if size > MAX_HEADER_BYTES or self._discarding:
+            self._refuse_headers()
+            return
+        super().on_headers_complete()
+        self._in_body = True
+        self._heads += 1
+        self._header_bytes = 0
+        self._cancel_header_timer()
+
+    def on_body(self, body: bytes) -> None:
+        """Give the application a piece of its body."""
+        if not self._discarding:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Expect the next request's headers; how long the line may stay silent is uvicorn's keep-alive timeout."""
+        if self._discarding:
+            return
+        super().on_message_complete()
+        self._in_body = False
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the application's form instead of plain text."""
+        self._answer_and_close(HTTPStatus.BAD_REQUEST, msg)
+
+    @abstractmethod
+    def error_body(self, status: HTTPStatus, message: str, retry_after_seconds: int | None) -> bytes:
+        """Give the JSON body of an error, in the application's form."""
+
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(self.header_timeout_seconds, self._header_timeout)
+
+    def _header_timeout(self) -> None:
+        self._header_timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            # the stray bytes came while an earlier request was being answered
+            self._await_headers()
+        elif not self._in_body:
+            self.transport.close()
+
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse_headers(self) -> None:
+        if not self._discarding:
+            self._answer_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
+
+    def _answer_and_close(self, status: HTTPStatus, message: str, retry_after_seconds: int | None = None) -> None:
+        body = self.error_body(status, message, retry_after_seconds)
+        retry = "" if retry_after_seconds is None else f"retry-after: {retry_after_seconds}\r\n"
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{retry}\r\n"
+        self.transport.write(head.encode() + body)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        # closing with unread bytes would reset the connection, and the sender would never see the answer
+        self._discarding = True
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+
 class AsgiServer:
     """Serves an application from `start` to `stop`."""
 
-    def __init__(self, endpoint: Endpoint, app: Application, name: str, http_protocol: type[asyncio.Protocol] | str = "httptools") -> None:
+    def __init__(self, endpoint: Endpoint, app: Application, name: str, http_protocol: type[BoundedHttpProtocol]) -> None:
         """Keep the parts; nothing starts."""
         self._endpoint = endpoint
         self._app = app

@@ -78,6 +78,11 @@ def test_a_span_shows_its_ids_as_hex_and_its_enums_by_name():
     assert spans_as_json(spans(span(1)), 10)[0]["parent_span_id"] == ""
 
 
+def test_a_span_of_no_service_has_the_name_that_it_has_everywhere_else():
+    (shown,) = spans_as_json(spans(span(1, service_name="")), 10)
+    assert shown["service_name"] == "unknown_service"
+
+
 def test_clocks_at_both_ends_of_int64_and_unknown_kinds_are_shown():
     row = span(1, kind=77, start_time_unix_nano=-(2**63), end_time_unix_nano=2**63 - 1)
     (shown,) = spans_as_json(spans(row), 10)

@@ -307,6 +307,25 @@ def test_a_connection_that_sends_no_headers_is_closed(monkeypatch: pytest.Monkey
         assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("pieces", [1, 9])
+def test_headers_beyond_the_bound_are_refused_whether_they_come_at_once_or_in_pieces(pieces: int) -> None:
+    consumer = RecordingConsumer()
+    request = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 7_000) for n in range(10)) + b"Content-Length: 3\r\n\r\nabc"
+    with receiving(consumer) as receiver:
+        host, _, port = receiver.http_address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            size = len(request) // pieces + 1
+            for start in range(0, len(request), size):
+                connection.sendall(request[start : start + size])
+                time.sleep(0.02)
+            answer = connection.recv(65_536)
+        status, headers, body = response_of(answer)
+        assert status == 431
+        read_status(body, headers["content-type"])
+        with connected(receiver) as post:
+            assert post(b"").status == 200
+
+
 def test_connections_beyond_the_bound_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OtlpHttpProtocol, "max_connections", 3)
     with receiving(RecordingConsumer()) as receiver:

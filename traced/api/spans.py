@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traced.model.finding import timestamp
-from traced.model.span import AttributeType, SpanKind, StatusCode, span_id_hex, trace_id_hex
+from traced.model.span import UNKNOWN_SERVICE, AttributeType, SpanKind, StatusCode, span_id_hex, trace_id_hex
 
 MAX_NESTING_CHARACTERS = 64 * 1024
 """Longer text of an array or map is shown as text: parsing it costs more than it tells."""
@@ -67,7 +67,7 @@ def _span(row: dict[str, Any]) -> dict[str, Any]:
 
 def _origin(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "service_name": row["service_name"] or "",
+        "service_name": row["service_name"] or UNKNOWN_SERVICE,
         "resource": {"attributes": key_values_as_json(row["resource_attributes"]), "schema_url": row["resource_schema_url"] or ""},
         "scope": {
             "name": row["scope_name"] or "",

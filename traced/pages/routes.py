@@ -123,10 +123,14 @@ class _Pages:
         spans = self._traces.spans_of_trace(*trace_id)
         shown_id = trace_id_hex(*trace_id)
         if spans.num_rows == 0:
+            logs = self._traces.logs_of_trace(*trace_id).num_rows
+            action = (
+                f"Read them as JSON: /api/v1/traces/{shown_id}" if logs else "Check the id; the trace may be older than the retention, or never have arrived."
+            )
             raise NotFoundError(
-                f"no span of trace {shown_id} is stored",
+                f"no span of trace {shown_id} is stored" + (f", only {logs} log records" if logs else ""),
                 error_code="trace_not_found",
-                next_safe_actions=("Check the id; the trace may be older than the retention, or never have arrived.",),
+                next_safe_actions=(action,),
             )
         occurrences = self._findings.of_trace(trace_id)
         tree = tree_of(spans, occurrences)

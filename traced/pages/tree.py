@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from traced.model.occurrence import Occurrence
-from traced.model.span import SpanKind, StatusCode, span_id_hex
+from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode, span_id_hex
 
 MAX_ROWS = 2_000
 MAX_INDENT = 24
@@ -83,7 +83,7 @@ def tree_of(spans: pa.Table, occurrences: Iterable[Occurrence]) -> Tree:
     found = _by_span(occurrences)
     shown = tuple(_row(entry, rows, (begin, max(end - begin, 1)), found) for entry in order[:MAX_ROWS])
     roots = sum(1 for r in rows if r["parent_span_id"] == 0)
-    services = len({r["service_name"] for r in rows})
+    services = len({r["service_name"] or UNKNOWN_SERVICE for r in rows})
     return Tree(shown, len(order), len(rows), len(absent), services, bool(roots) and not absent, max(end - begin, 0))
 
 
@@ -175,7 +175,7 @@ def _row(entry: Entry, rows: Sequence[dict[str, Any]], extent: tuple[int, int], 
         depth=depth,
         span_id=span_id_hex(row["span_id"]),
         name=row["name"] or "",
-        service=row["service_name"] or "",
+        service=row["service_name"] or UNKNOWN_SERVICE,
         kind=kind,
         duration_nano=nanos,
         failed=row["status_code"] == StatusCode.ERROR,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from traced.config import QuerySettings
-from traced.errors import QueryError
+from traced.errors import OverloadedError, QueryError
 from traced.model.query_result import QueryResult
 from traced.store.queries import load_folder
 
@@ -92,6 +92,16 @@ class Sandbox:
     def __init__(self, settings: QuerySettings, max_running: int = 2) -> None:
         self.settings = settings
         self._slots = threading.BoundedSemaphore(max_running)
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Kill the children; queries that run or come end with an error that says to come back."""
+        with self._guard:
+            self._closed = True
+            for child in self._children:
+                _kill(child)
 
     def run(self, sql: str, params: Mapping[str, Any], files: SandboxFiles) -> QueryResult:
         """Run one SELECT over the views, with named parameters, and give its rows.
@@ -103,6 +113,7 @@ class Sandbox:
 
         Raises:
             QueryError: it was refused, failed, or was stopped at a limit; the daemon is unharmed in each case.
+            OverloadedError: the daemon stops.
         """
         _check(sql, params)
         if not self._slots.acquire(blocking=False):
@@ -128,30 +139,41 @@ class Sandbox:
             "max_rows": self.settings.max_rows,
             "max_result_bytes": self.settings.max_result_bytes,
         }
-        answer = _run_child(json.dumps(job).encode(), deadline, self.settings.max_result_bytes + _ANSWER_OVERHEAD_BYTES)
+        answer = self._run_child(json.dumps(job).encode(), deadline, self.settings.max_result_bytes + _ANSWER_OVERHEAD_BYTES)
         if "error" in answer:
+            if self._closed:
+                raise OverloadedError("traced is shutting down; the query was ended", retry_after_seconds=5, reason="shutting_down")
             raise _error(answer["error"], answer["message"])
         return QueryResult(answer["columns"], answer["rows"], answer["truncated"])
 
+    def _run_child(self, job: bytes, deadline: float, max_answer_bytes: int) -> dict[str, Any]:
+        """Start the child, hand it the job, read its answer; at the end no process and no directory of it is left."""
+        with tempfile.TemporaryDirectory(prefix="traced-query-") as directory, _started(directory) as child:
+            timer = threading.Timer(max(0.0, deadline - time.monotonic()) + _GRACE_SECONDS, _kill, [child])
+            timer.start()
+            try:
+                self._watch(child)
+                raw, complaint = _exchange(child, job, max_answer_bytes)
+            finally:
+                _kill(child)
+                timer.cancel()
+                timer.join()  # it must not kill by number after the child is reaped
+                with self._guard:
+                    self._children.discard(child)
+                child.wait()
+            if raw and len(raw) <= max_answer_bytes:
+                with contextlib.suppress(ValueError):
+                    return dict(json.loads(raw))
+            if time.monotonic() >= deadline or child.returncode in {-signal.SIGXCPU, -signal.SIGALRM}:
+                return {"error": "time_limit", "message": ""}
+            return {"error": "crashed", "message": complaint or f"exit status {child.returncode}"}
 
-def _run_child(job: bytes, deadline: float, max_answer_bytes: int) -> dict[str, Any]:
-    """Start the child, hand it the job, read its answer; at the end no process and no directory of it is left."""
-    with tempfile.TemporaryDirectory(prefix="traced-query-") as directory, _started(directory) as child:
-        timer = threading.Timer(max(0.0, deadline - time.monotonic()) + _GRACE_SECONDS, _kill, [child])
-        timer.start()
-        try:
-            raw, complaint = _exchange(child, job, max_answer_bytes)
-        finally:
-            _kill(child)
-            timer.cancel()
-            timer.join()  # it must not kill by number after the child is reaped
-            child.wait()
-        if raw and len(raw) <= max_answer_bytes:
-            with contextlib.suppress(ValueError):
-                return dict(json.loads(raw))
-        if time.monotonic() >= deadline or child.returncode in {-signal.SIGXCPU, -signal.SIGALRM}:
-            return {"error": "time_limit", "message": ""}
-        return {"error": "crashed", "message": complaint or f"exit status {child.returncode}"}
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Let `close` kill the child; where that was called already, now."""
+        with self._guard:
+            self._children.add(child)
+            if self._closed:
+                _kill(child)
 
 
 def _started(directory: str) -> subprocess.Popen[bytes]:

@@ -32,7 +32,7 @@ class UserQueries:
 
         Raises:
             QueryError: unknown name, refused or failed SQL, or a limit that ended it.
-            OverloadedError: the disk has no room for the snapshot that a query reads.
+            OverloadedError: the disk has no room for the snapshot that a query reads, or the daemon stops.
         """
         sql = name_or_sql
         if is_name:
@@ -50,6 +50,10 @@ class UserQueries:
             findings = Path(directory) / "findings.jsonl"
             findings.write_text("".join(json.dumps(f) + "\n" for f in self._findings()), encoding="utf-8")
             return self._sandbox.run(sql, params, SandboxFiles(spans, logs, findings))
+
+    def close(self) -> None:
+        """End what runs, and refuse what comes: the daemon stops."""
+        self._sandbox.close()
 
     def names(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """Give (name, question, parameter names) of every named query."""

@@ -1,0 +1,19 @@
+"""What the port for people and programs answers to what is no request."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from traced.errors import TracedError
+from traced.listening import BoundedHttpProtocol
+
+
+class ApiHttpProtocol(BoundedHttpProtocol):
+    """HTTP/1.1 whose own errors have the shape of all others."""
+
+    def error_body(self, status: HTTPStatus, message: str, retry_after_seconds: int | None) -> bytes:
+        """Give the error as JSON."""
+        action = "Send an HTTP/1.1 request." if retry_after_seconds is None else f"Connect again in {retry_after_seconds} s."
+        error = TracedError(message, status=status.value, error_code=status.name.lower(), next_safe_actions=(action,))
+        return json.dumps(error.as_dict()).encode()
