@@ -139,9 +139,12 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
         """Start outside of any request."""
         super().__init__(*args, **kwargs)
         self._header_timer: asyncio.TimerHandle | None = None
-        self._header_bytes = self._read_header_bytes = 0
+        self._waiting_bytes = 0
+        """Received since anything was complete: a request's headers, a piece of its body, or all of it."""
+        self._head_bytes = 0
+        """Of the request line and the headers that were read so far."""
         self._in_body = False
-        self._heads = 0
+        self._progressed = False
         self._discarding = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -158,39 +161,49 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count bytes until the headers are complete; then they are the application's to bound."""
+        """Count bytes that complete nothing: headers, but also trailers and what a chunk may carry beside its size.
+
+        A body is the application's to bound.
+        """
         if self._discarding or self.transport.is_closing():
             return
-        heads, was_in_body = self._heads, self._in_body
+        self._progressed = False
         super().data_received(data)
-        if self._in_body or self._discarding or self.transport.is_closing():
+        if self._discarding or self.transport.is_closing():
             return
-        if heads == self._heads and not was_in_body:
-            self._header_bytes += len(data)
-        if self._header_bytes > MAX_HEADER_BYTES:
+        self._waiting_bytes = 0 if self._progressed else self._waiting_bytes + len(data)
+        if self._waiting_bytes > MAX_HEADER_BYTES:
             self._refuse_headers()
-        elif self._header_timer is None:
+        elif not self._in_body and self._header_timer is None:
             self._await_headers()
 
+    def on_message_begin(self) -> None:
+        """Count each request's own headers."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Count what the path takes, also where all of the headers come at once."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count what a header takes, also where all of them come at once."""
-        self._read_header_bytes += len(name) + len(value) + 4
+        """Count what a header takes."""
+        self._head_bytes += len(name) + len(value) + 4
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, unless its headers are too large."""
-        size, self._read_header_bytes = self._read_header_bytes, 0
-        if size > MAX_HEADER_BYTES or self._discarding:
+        if self._head_bytes > MAX_HEADER_BYTES or self._discarding:
             self._refuse_headers()
             return
         super().on_headers_complete()
-        self._in_body = True
-        self._heads += 1
-        self._header_bytes = 0
+        self._in_body = self._progressed = True
         self._cancel_header_timer()
 
     def on_body(self, body: bytes) -> None:
         """Give the application a piece of its body."""
+        self._progressed = True
         if not self._discarding:
             super().on_body(body)
 
@@ -200,6 +213,7 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
             return
         super().on_message_complete()
         self._in_body = False
+        self._progressed = True
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the application's form instead of plain text."""
@@ -226,17 +240,25 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
             self._header_timer = None
 
     def _refuse_headers(self) -> None:
-        if not self._discarding:
-            self._answer_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
+        if self._discarding:
+            return
+        if self._in_body and self.cycle.response_started:  # the request has its answer: a second one would be nobody's
+            self.transport.close()
+            return
+        self._answer_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too large")
 
     def _answer_and_close(self, status: HTTPStatus, message: str, retry_after_seconds: int | None = None) -> None:
         body = self.error_body(status, message, retry_after_seconds)
         retry = "" if retry_after_seconds is None else f"retry-after: {retry_after_seconds}\r\n"
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{retry}\r\n"
         self.transport.write(head.encode() + body)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.pipeline:
             self.transport.close()
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # to the application the sender is gone: it must not answer as well
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         # closing with unread bytes would reset the connection, and the sender would never see the answer
         self._discarding = True
         self.transport.write_eof()

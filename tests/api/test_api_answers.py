@@ -95,14 +95,6 @@ def test_log_records_of_a_trace_come_with_it_even_alone():
     assert (body["total_spans"], body["total_logs"], body["logs"][0]["body"], body["complete"]) == (0, 1, "hello", False)
 
 
-def test_the_page_of_a_trace_of_log_records_only_says_where_they_are():
-    views = FakeViews(logs={(0, 0xABC): LOGS.empty_table().from_pylist([log(), log()], schema=LOGS)})
-    answer = ask(app_over(views), "/traces/abc", headers={"accept": "text/html"})
-    assert answer.status_code == 404
-    assert "only 2 log records" in answer.text
-    assert f"/api/v1/traces/{0xABC:032x}" in answer.text
-
-
 def test_a_huge_trace_is_cut_and_says_so():
     views = FakeViews(rows={(0, 0xABC): spans(*(span(i, parent=max(0, i - 1)) for i in range(1, 10_052)))})
     body = ask(app_over(views), "/api/v1/traces/abc").json()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
 from typing import Any, Never
 
 import pytest
@@ -51,6 +54,11 @@ BAD_REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", "/", {"headers": {"host": "evil.example"}}, 421, "host_not_allowed"),
     ("GET", "/metrics", {"headers": {"host": "127.0.0.1.evil.example:4320"}}, 421, "host_not_allowed"),
 ]
+
+
+def http_scope(path: str, method: str = "GET") -> dict[str, Any]:
+    """Give a request as a server hands it over, for what happens below HTTP."""
+    return {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [], "root_path": ""}
 
 
 def assert_shape(body: dict[str, Any], http_status: int) -> None:
@@ -108,6 +116,49 @@ def test_a_store_that_is_busy_says_when_to_come_back():
     answer = ask(app_over(Busy()), "/api/v1/query", "POST", json={"sql": "select 1"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
     assert_shape(answer.json(), 503)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/traces/1", "/traces/1"])
+def test_what_is_cancelled_because_the_server_stops_is_told_to_come_back(path: str):
+    reading, released = threading.Event(), threading.Event()
+
+    class Slow(FakeViews):
+        def spans_of_trace(self, *_: Any) -> Never:
+            reading.set()
+            released.wait(10)
+            raise ZeroDivisionError
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        asking = asyncio.create_task(app_over(Slow())(http_scope(path), None, send))
+        await asyncio.to_thread(reading.wait, 10)
+        asking.cancel()
+        await asking
+        released.set()
+
+    asyncio.run(run())
+    start, body = sent
+    assert (start["status"], dict(start["headers"])[b"retry-after"]) == (503, b"5")
+    assert_shape(json.loads(body["body"]), 503)
+
+
+def test_a_sender_that_goes_before_its_body_is_complete_is_no_fault_of_the_daemon():
+    sent: list[dict[str, Any]] = []
+    received = iter([{"type": "http.request", "body": b'{"sql', "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    # what a handler does not expect would be raised again here, and logged by the server
+    asyncio.run(app_over(FakeViews())(http_scope("/api/v1/query", "POST"), receive, send))
+    assert sent[0]["status"] == 400
 
 
 def test_an_unready_daemon_has_the_shape_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -21,6 +22,42 @@ def children_of(pid: int) -> set[int]:
     return {int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()}
 
 
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended and whom nobody has asked how does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def running_child(daemon: DaemonProcess) -> int:
+    """Wait until a query's process runs; give its number."""
+    pid = daemon.process.pid
+    daemon.wait_until(lambda: bool(children_of(pid)))
+    time.sleep(1)
+    (child,) = children_of(pid)
+    return child
+
+
+def test_a_query_does_not_outlive_a_daemon_that_is_killed(tmp_path: Path):
+    with DaemonProcess(tmp_path / "data", environment={"TRACED_QUERY__TIMEOUT_SECONDS": "60"}) as daemon:
+
+        def ask() -> None:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.post(f"{daemon.url}/api/v1/query", json={"sql": ENDLESS}, timeout=30)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        child = running_child(daemon)
+        daemon.process.kill()
+        daemon.process.wait(10)
+        asking.join(10)
+        deadline = time.monotonic() + 5
+        while runs(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not runs(child)
+
+
 def test_a_query_that_runs_when_the_daemon_ends_is_ended_and_its_sender_told_to_come_back(tmp_path: Path):
     environment = {"TRACED_QUERY__TIMEOUT_SECONDS": "60"}
     answers: list[httpx.Response] = []
@@ -31,10 +68,7 @@ def test_a_query_that_runs_when_the_daemon_ends_is_ended_and_its_sender_told_to_
 
         asking = threading.Thread(target=ask)
         asking.start()
-        pid = daemon.process.pid
-        daemon.wait_until(lambda: bool(children_of(pid)))
-        time.sleep(1)
-        (child,) = children_of(pid)
+        child = running_child(daemon)
         code, seconds = daemon.terminate()
         asking.join(10)
         assert (code, seconds < 8) == (0, True)

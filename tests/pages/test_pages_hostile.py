@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from html.parser import HTMLParser
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from asgi_client import app_over, ask
-from fake_views import FakeViews, edge, finding, occurrence, span, spans
+from fake_views import FakeViews, edge, finding, log, occurrence, span, spans
 from hostile import FRAGMENTS, hostile_names
 
 from traced.model.edge import ConnectionType
+from traced.model.schema import LOGS
 from traced.pages.rendering import code
 
 KINDS = list(ConnectionType)
@@ -48,9 +51,14 @@ def views_named(names: list[str]) -> FakeViews:
     edges = [edge(a, b, 5 + i, i % 2, KINDS[i % 4]) for i, (a, b) in enumerate(itertools.pairwise(names))]
     rows = [span(i + 1, i // 2, n, name=n, status_code=2, status_message=n) for i, n in enumerate(names)]
     claims = [occurrence(span_id=i + 1, cause=n, peer=n, service=n) for i, n in enumerate(names)]
-    # a stored name cannot hold a lone surrogate, because Arrow text is UTF-8; findings and edges could
-    clean = [{k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in row.items()} for row in rows]
-    return FakeViews(found, claims, edges, {(0, 0xABC): spans(*clean)})
+    logs = [log(span_id=i, severity_text=n, service_name=n, body=n, event_name=n) for i, n in enumerate(names)]
+    records = pa.Table.from_pylist(_storable(logs), schema=LOGS)
+    return FakeViews(found, claims, edges, {(0, 0xABC): spans(*_storable(rows))}, {(0, 0xABC): records, (0, 0xDEF): records})
+
+
+def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take out lone surrogates: Arrow text is UTF-8 and cannot hold them; findings and edges could."""
+    return [{k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in row.items()} for row in rows]
 
 
 def plain_names(count: int) -> list[str]:
@@ -60,7 +68,7 @@ def plain_names(count: int) -> list[str]:
 @pytest.mark.parametrize("seed", range(10))
 def test_a_hundred_hostile_names_leave_every_tag_as_it_was(seed: int):
     hostile, plain = app_over(views_named(hostile_names(100, seed))), app_over(views_named(plain_names(100)))
-    for path in ("/", "/traces/abc"):
+    for path in ("/", "/traces/abc", "/traces/def"):
         answer = ask(hostile, path, headers={"accept": "text/html"})
         assert answer.status_code == 200, path
         assert sorted(Tags(answer.text).seen) == sorted(Tags(ask(plain, path, headers={"accept": "text/html"}).text).seen), path

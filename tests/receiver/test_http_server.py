@@ -273,6 +273,10 @@ RAW = {
     "endless header": b"POST /v1/traces HTTP/1.1\r\nX: " + b"x" * 200_000,
     "endless headers": b"POST /v1/traces HTTP/1.1\r\n" + b"X: y\r\n" * 20_000,
     "endless path": b"POST /" + b"x" * 200_000,
+    "long path": b"POST /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "endless trailer": head(None, "Transfer-Encoding: chunked") + b"0\r\nX: " + b"x" * 600_000,
+    "endless trailers": head(None, "Transfer-Encoding: chunked") + b"0\r\n" + b"X: y\r\n" * 100_000,
+    "endless chunk extension": head(None, "Transfer-Encoding: chunked") + b"5;" + b"x" * 600_000,
     "http/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
 

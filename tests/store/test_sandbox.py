@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import subprocess
 import tempfile
 import threading
@@ -191,58 +189,6 @@ def test_whatever_a_query_does_it_ends_within_its_limits_with_a_clear_error(hog,
     assert caught.value.next_safe_actions
     assert [child.poll() is not None for child in started] == [True]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_child_that_is_stopped_is_killed_at_the_time_limit(monkeypatch):
-    original = subprocess.Popen
-
-    def stopped(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
-        child = original(*args, **kwargs)
-        os.kill(child.pid, 19)  # SIGSTOP: it can neither read its job nor notice its own alarm
-        return child
-
-    monkeypatch.setattr(subprocess, "Popen", stopped)
-    before = time.monotonic()
-    with pytest.raises(QueryError, match="time limit"):
-        run("SELECT $a", {"a": "x" * 200_000}, timeout_seconds=0.5)
-    assert time.monotonic() - before < 1.5
-
-
-def test_the_child_ends_by_itself_when_its_parent_is_gone(tmp_path):
-    program = (
-        "import sys; from traced.store.sandbox import *; from traced.config import QuerySettings\n"
-        f"Sandbox(QuerySettings(timeout_seconds=1.5)).run({HOGS['levenshtein of long texts']!r}, {{}}, SandboxFiles())"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([os.sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL) as parent:
-        child = _wait_for_child(parent.pid)
-        parent.kill()
-    deadline = time.monotonic() + 5
-    while _alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(child)
-
-
-def _wait_for_child(pid: int) -> int:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            # threads come and go while they are looked at
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                children = (task / "children").read_text().split()
-                # wait until it has read its job and set its alarm: it has threads then
-                if children and len(list(Path(f"/proc/{children[0]}/task").iterdir())) > 1:
-                    time.sleep(0.5)
-                    return int(children[0])
-        time.sleep(0.02)
-    raise AssertionError("no child was started")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_queries_beyond_those_that_may_run_at_once_are_told_to_come_back():

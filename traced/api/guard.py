@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -10,10 +11,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from traced.api.answers import error_response
-from traced.errors import TracedError
+from traced.errors import OverloadedError, TracedError
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+_RESTART_SECONDS = 5
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -73,8 +75,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -85,7 +91,14 @@ class Guard:
         if refusal is not None:
             await error_response(refusal)(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # the server cancels what is not answered when its time to stop is over, and nothing else does
+            if started:
+                raise
+            stopping = OverloadedError("traced is shutting down", retry_after_seconds=_RESTART_SECONDS, reason="shutting_down")
+            await error_response(stopping)(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> TracedError | None:
         host = headers.get("host")

@@ -6,7 +6,9 @@ import json
 from http import HTTPStatus
 
 from traced.errors import TracedError
-from traced.listening import BoundedHttpProtocol
+from traced.listening import MAX_HEADER_BYTES, BoundedHttpProtocol
+
+_ACTIONS = {HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"Send the path and the headers within {MAX_HEADER_BYTES:,} bytes."}
 
 
 class ApiHttpProtocol(BoundedHttpProtocol):
@@ -14,6 +16,6 @@ class ApiHttpProtocol(BoundedHttpProtocol):
 
     def error_body(self, status: HTTPStatus, message: str, retry_after_seconds: int | None) -> bytes:
         """Give the error as JSON."""
-        action = "Send an HTTP/1.1 request." if retry_after_seconds is None else f"Connect again in {retry_after_seconds} s."
+        action = _ACTIONS.get(status, "Send an HTTP/1.1 request.") if retry_after_seconds is None else f"Connect again in {retry_after_seconds} s."
         error = TracedError(message, status=status.value, error_code=status.name.lower(), next_safe_actions=(action,))
         return json.dumps(error.as_dict()).encode()

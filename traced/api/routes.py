@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -219,11 +219,14 @@ async def _body(request: Request) -> bytes:
     """Read a body up to the limit and no further, whatever Content-Length says."""
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes", next_safe_actions=("Send a shorter query.",))
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes", next_safe_actions=("Send a shorter query.",))
+            parts.append(part)
+    except ClientDisconnect:  # nobody is there to read this; that senders go is no fault of ours to be logged
+        raise InvalidRequestError("the body ended early", next_safe_actions=("Send the whole body.",)) from None
     return b"".join(parts)
 
 

@@ -31,6 +31,12 @@ def when(unix_nano: int) -> str:
     return f"{datetime.fromtimestamp(unix_nano // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def moment(unix_nano: int) -> str:
+    """Give a time to the millisecond, for what stands among others of the same second."""
+    seconds, nanos = divmod(unix_nano, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{nanos // 1_000_000:03d}"
+
+
 def span_of_time(seconds: float) -> str:
     """Give a length of time as people say it, in one unit."""
     for limit, divisor, unit in ((120, 1, "s"), (120 * 60, 60, "min"), (48 * 3600, 3600, "h")):
@@ -110,6 +116,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "when": when,
+        "moment": moment,
         "span_of_time": span_of_time,
         "duration": duration,
         "amount": amount,

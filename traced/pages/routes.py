@@ -18,6 +18,7 @@ from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, T
 from traced.model.span import parse_trace_id, trace_id_hex
 from traced.model.views import FindingsView, GraphView, StatusView, TraceView
 from traced.pages.home import home
+from traced.pages.logs import logs_of
 from traced.pages.rendering import HERE, page
 from traced.pages.tree import tree_of
 
@@ -112,7 +113,7 @@ class _Pages:
         return page("finding.html", {"finding": found, "documentation": self._documentation(found.id) or {}})
 
     async def trace(self, request: Request) -> Response:
-        """Show one trace as an indented list."""
+        """Show one trace: its spans as an indented list, and its log records."""
         return await self._show(request, partial(self._trace, request.path_params["trace_id"]))
 
     def _trace(self, text: str) -> Response:
@@ -121,18 +122,21 @@ class _Pages:
         except ValueError as error:
             raise InvalidRequestError(str(error), error_code="trace_id_invalid", next_safe_actions=("Give 1 to 32 hex digits.",)) from None
         spans = self._traces.spans_of_trace(*trace_id)
-        shown_id = trace_id_hex(*trace_id)
-        if spans.num_rows == 0:
-            logs = self._traces.logs_of_trace(*trace_id).num_rows
-            action = (
-                f"Read them as JSON: /api/v1/traces/{shown_id}" if logs else "Check the id; the trace may be older than the retention, or never have arrived."
-            )
+        logs = self._traces.logs_of_trace(*trace_id)
+        if spans.num_rows == 0 and logs.num_rows == 0:
             raise NotFoundError(
-                f"no span of trace {shown_id} is stored" + (f", only {logs} log records" if logs else ""),
+                f"no span or log record of trace {trace_id_hex(*trace_id)} is stored",
                 error_code="trace_not_found",
-                next_safe_actions=(action,),
+                next_safe_actions=("Check the id; the trace may be older than the retention, or never have arrived.",),
             )
         occurrences = self._findings.of_trace(trace_id)
         tree = tree_of(spans, occurrences)
         beside = {occurrence.key for row in tree.rows for occurrence in row.occurrences}
-        return page("trace.html", {"trace_id": shown_id, "tree": tree, "elsewhere": [o for o in occurrences if o.key not in beside]})
+        shown = {
+            "trace_id": trace_id_hex(*trace_id),
+            "tree": tree,
+            "elsewhere": [o for o in occurrences if o.key not in beside],
+            "logs": logs_of(logs),
+            "shown_spans": {row.span_id for row in tree.rows if not row.missing},
+        }
+        return page("trace.html", shown)

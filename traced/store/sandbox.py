@@ -103,6 +103,15 @@ class Sandbox:
             for child in self._children:
                 _kill(child)
 
+    def refuse_if_closed(self) -> None:
+        """Spare a query the work that comes before its child.
+
+        Raises:
+            OverloadedError: the daemon stops.
+        """
+        if self._closed:
+            raise _shutting_down()
+
     def run(self, sql: str, params: Mapping[str, Any], files: SandboxFiles) -> QueryResult:
         """Run one SELECT over the views, with named parameters, and give its rows.
 
@@ -115,6 +124,7 @@ class Sandbox:
             QueryError: it was refused, failed, or was stopped at a limit; the daemon is unharmed in each case.
             OverloadedError: the daemon stops.
         """
+        self.refuse_if_closed()
         _check(sql, params)
         if not self._slots.acquire(blocking=False):
             raise _error("busy", "")
@@ -135,6 +145,7 @@ class Sandbox:
             "findings_files": _absolute((files.findings,) if files.findings else ()),
             "directories": _absolute(files.extra_directories),
             "deadline_monotonic": deadline,
+            "parent_pid": os.getpid(),
             "max_memory_bytes": self.settings.max_memory_bytes,
             "max_rows": self.settings.max_rows,
             "max_result_bytes": self.settings.max_result_bytes,
@@ -142,7 +153,7 @@ class Sandbox:
         answer = self._run_child(json.dumps(job).encode(), deadline, self.settings.max_result_bytes + _ANSWER_OVERHEAD_BYTES)
         if "error" in answer:
             if self._closed:
-                raise OverloadedError("traced is shutting down; the query was ended", retry_after_seconds=5, reason="shutting_down")
+                raise _shutting_down()
             raise _error(answer["error"], answer["message"])
         return QueryResult(answer["columns"], answer["rows"], answer["truncated"])
 
@@ -240,6 +251,10 @@ def _check(sql: str, params: Mapping[str, Any]) -> None:
 
 def _absolute(paths: tuple[Path, ...]) -> list[str]:
     return [str(path.resolve()) for path in paths]
+
+
+def _shutting_down() -> OverloadedError:
+    return OverloadedError("traced is shutting down and runs no more queries", retry_after_seconds=5, reason="shutting_down")
 
 
 def _error(kind: str, detail: str) -> QueryError:

@@ -10,6 +10,7 @@ DuckDB's own limits come first and give clear messages; those of the operating s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -25,6 +26,7 @@ import _duckdb as duckdb
 THREADS = 2
 _FETCH_ROWS = 100
 _MAX_MESSAGE = 2000
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
@@ -120,6 +122,7 @@ def prepare(job: dict[str, Any]) -> duckdb.DuckDBPyConnection:
 
 def limit_process(job: dict[str, Any]) -> None:
     """Take away the environment, writing to files, and time: these hold even if the parent dies meanwhile."""
+    end_with(job["parent_pid"])
     os.environ.clear()
     remaining_seconds = max(1.0, job["deadline_monotonic"] - time.monotonic() + 1.0)
     cpu_seconds = math.ceil(remaining_seconds * THREADS)
@@ -128,6 +131,21 @@ def limit_process(job: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, remaining_seconds)
+
+
+def end_with(parent_pid: int) -> None:
+    """Let the kernel kill this process when its parent ends, however that ends; where it cannot, the alarm does so later.
+
+    It is the thread which started this process whose end counts; that thread waits for the answer, so it lives as long.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - a Python that was built without it runs queries all the same
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent_pid:  # it ended before the kernel was told
+        os._exit(1)
 
 
 def limit_memory(max_bytes: int) -> None:

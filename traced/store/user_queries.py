@@ -34,6 +34,7 @@ class UserQueries:
             QueryError: unknown name, refused or failed SQL, or a limit that ended it.
             OverloadedError: the disk has no room for the snapshot that a query reads, or the daemon stops.
         """
+        self._sandbox.refuse_if_closed()
         sql = name_or_sql
         if is_name:
             query = find_query(name_or_sql)
