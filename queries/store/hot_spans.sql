@@ -1,4 +1,4 @@
--- Every span of a segment, for sealing.
+-- Which spans of a segment stand at some rows (table `chosen`)? A slice at a time, for sealing.
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR,
 --   kind UTINYINT,
@@ -8,4 +8,4 @@
 --   links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, attribute_ids UINTEGER[],
 --   dropped_attributes_count UINTEGER)[],
 --   arrival_time_unix_nano BIGINT
-SELECT * FROM span
+SELECT span.* FROM span SEMI JOIN chosen ON span.rowid = chosen.row

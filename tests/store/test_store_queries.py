@@ -25,6 +25,7 @@ def connection(tmp_path):
     ids = pa.table({name: pa.array([1], pa.uint64()) for name in ("trace_id_high", "trace_id_low", "span_id")})
     connection.register("candidate", ids)
     connection.register("wanted", ids)
+    connection.register("chosen", pa.table({"row": pa.array([], pa.int64())}))
     pq.write_table(SPANS.empty_table(), tmp_path / "spans.parquet")
     pq.write_table(REPEATS.empty_table(), tmp_path / "repeats.parquet")
     yield connection
