@@ -5,7 +5,9 @@ Precedence: command line flag, then environment (`TRACED_ROOM__SETTING`), then t
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,15 +23,33 @@ Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+
 
 
 def _split(value: Any) -> Any:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        # an IPv6 address stands in brackets too, so that only what is a list by JSON's rules is one
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""A list of names; in the environment with commas between them."""
+"""A list of names; in the environment with commas between them, or as a JSON list."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice, of which YAML's readers silently take the last."""
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, of which YAML's readers silently take the last; says where a value is none."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the signature is yaml's
+        """Give the value of a node.
+
+        Raises:
+            yaml.YAMLError: also where yaml's own constructors let another error through, as for the 13th month.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise yaml.constructor.ConstructorError(None, None, f"{str(node.value)[:100]!r} is no {kind}", node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is yaml's
         """Give a mapping of distinct names.
@@ -85,7 +105,7 @@ class StoreSettings(Room):
     """Whether an acknowledged batch is on disk. Off only for `traced analyze`, whose store lives as long as the command."""
     max_queue_bytes: int = Field(128 * 2**20, ge=2**20)
     """Bytes of decoded batches waiting for the writer."""
-    seal_after_spans: int = Field(200_000, ge=100, le=1_000_000)
+    seal_after_spans: int = Field(100_000, ge=100, le=1_000_000)
     """Freeze and seal the hot segment at so many rows: hot rows are in memory, about 250 bytes each."""
     seal_after_seconds: float = Field(300.0, gt=0)
     """Freeze and seal the hot segment at this age, if it holds anything."""
@@ -254,7 +274,7 @@ def _check_environment() -> None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _UniqueKeys)  # noqa: S506 - it is a SafeLoader
+        content = yaml.load(text, _StrictLoader)  # noqa: S506 - it is a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         msg = f"the configuration file {path} cannot be read: {error}"
         raise ConfigurationError(msg, next_safe_actions=("Check the path and the YAML syntax.",)) from None

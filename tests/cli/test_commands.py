@@ -18,6 +18,7 @@ from cli_runs import Run
 from traced import __version__
 from traced.cli import app as command_line
 from traced.cli.demo import compare, slow_calls
+from traced.config import load
 from traced.demo.faults import planted_faults
 from traced.errors import (
     ConfigurationError,
@@ -157,6 +158,12 @@ def test_each_error_has_its_exit_code(error: TracedError, code: int) -> None:
         ({}, "[" * 100_000, "recursion"),
         ({}, "analysis:\nstore: {nope: 3}", "store.nope"),
         ({"TRACED_HTTP": "foo"}, None, "http"),
+        ({}, "analysis: {settle_seconds: 2026-13-99}", "'2026-13-99' is no timestamp"),
+        ({}, "analysis: {settle_seconds: !!bool perhaps}", "'perhaps' is no bool"),
+        ({}, "store: {merge_files: !!int many}", "'many' is no int"),
+        ({}, "store: {data_dir: !!timestamp soon}", "'soon' is no timestamp"),
+        ({}, "store: !!python/object:os.system {}", "python/object"),
+        ({"TRACED_HTTP__ALLOWED_HOSTS": "[1]"}, None, "http.allowed_hosts"),
     ],
     ids=[
         "a setting in the environment",
@@ -169,6 +176,12 @@ def test_each_error_has_its_exit_code(error: TracedError, code: int) -> None:
         "a hundred thousand brackets",
         "a room with its heading only, and one with a typo",
         "a room as one value",
+        "a day that no calendar has",
+        "a truth that is none",
+        "a number that is none",
+        "a time that is none",
+        "an object of Python's",
+        "a list of numbers where names belong",
     ],
 )
 def test_a_typo_in_the_configuration_is_exit_code_2_and_named(environment: dict[str, str], config: str | None, word: str, tmp_path: Path) -> None:
@@ -389,3 +402,20 @@ def test_the_demo_stops_the_shop_before_the_daemon_and_tells_what_was_missed(
     assert ("MISSED" in ran.out) is not found
     assert directories[0].parent == tmp_path
     assert not directories[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("a.test", ("a.test",)),
+        (" a.test , b.test,", ("a.test", "b.test")),
+        ('["a.test", "b.test"]', ("a.test", "b.test")),
+        ("[::1]", ("[::1]",)),
+        ("[::1],b.test", ("[::1]", "b.test")),
+        ("[]", ()),
+        ("", ()),
+    ],
+)
+def test_names_in_the_environment_are_a_list_with_commas_or_a_json_list(written: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACED_HTTP__ALLOWED_HOSTS", written)
+    assert load().http.allowed_hosts == names

@@ -75,3 +75,24 @@ def test_serve_that_is_told_to_end_while_it_starts_ends_without_a_failure(tmp_pa
     done = subprocess.run([sys.executable, "-c", program, "serve", *ports], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_signal_that_a_library_swallows_ends_the_command_all_the_same(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys, time
+from traced.cli import app
+
+def swallows():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+    except SystemExit:
+        pass
+    time.sleep(20)
+
+app.app.registered_commands[:] = []
+app.app.command("swallows")(swallows)
+app.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "swallows"], capture_output=True, text=True, cwd=tmp_path, timeout=15, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")

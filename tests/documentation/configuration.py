@@ -42,7 +42,7 @@ error that names the nearest known one.
 {EXAMPLE}```
 
 The same by environment: `TRACED_ANALYSIS__SETTLE_SECONDS=60` (`TRACED_`, the room, two underscores, the setting).
-`TRACED_HTTP__ALLOWED_HOSTS` takes a JSON array.
+A list of names (`TRACED_HTTP__ALLOWED_HOSTS`) is written with commas between them, or as a JSON list.
 """
 
 

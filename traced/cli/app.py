@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import traceback
+import weakref
+from collections.abc import Callable
 from itertools import pairwise
 from types import FrameType
 from typing import Annotated, Final
@@ -26,6 +28,7 @@ UNREACHABLE: Final = 4
 DEFECT: Final = 70
 """A fault of `traced` itself (EX_SOFTWARE): must not look like exit code 1, `the answer is no`."""
 READER_GONE: Final = 141
+_SWALLOWED_AFTER_SECONDS: Final = 0.1
 _NOT_INSTALLED: Final = frozenset({"demo_extra_missing"})
 
 app = typer.Typer(
@@ -74,26 +77,41 @@ def exit_code_of(error: TracedError) -> int:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     ended = _Ended()
+    code = _run(ended)
+    ended.stand_down()
+    sys.exit(code if ended.code is None else ended.code)
+
+
+def _run(ended: _Ended) -> int | str | None:
     try:
         app(prog_name="traced")
     except TracedError as error:
         # a library that was interrupted may report that as an error of its own
-        sys.exit(_report(error) if ended.code is None else ended.code)
+        return _report(error) if ended.code is None else ended.code
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except OutputClosedError:
         _forget_output()
-        sys.exit(READER_GONE)
+        return READER_GONE
+    except SystemExit as done:
+        return done.code
     except Exception:  # noqa: BLE001 - the root of the main thread
-        if ended.code is not None:
-            sys.exit(ended.code)
-        traceback.print_exc()
-        say("This is a defect of traced; the lines above say where.")
-        sys.exit(DEFECT)
+        if ended.code is None:
+            traceback.print_exc()
+            say("This is a defect of traced; the lines above say where.")
+        return DEFECT
+    return 0
+
+
+class _Ending(SystemExit):
+    """Unwinds the command."""
 
 
 class _Ended:
     """Ends the command at SIGINT and SIGTERM; what was opened is closed on the way out.
+
+    A library may swallow what a signal handler raises (as native code does that tries whether a module can be imported): then nothing
+    unwinds, the exception is gone, and it is raised again.
 
     Attributes:
         code: the exit code where a signal came, else None.
@@ -101,13 +119,33 @@ class _Ended:
 
     def __init__(self) -> None:
         self.code: int | None = None
+        self._unwinds: Callable[[], _Ending | None] = lambda: None
         signal.signal(signal.SIGINT, self._end)
         signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGALRM, self._end_again)
+
+    def stand_down(self) -> None:
+        """Nothing is left to be unwound."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         # that a daemon is told to end is no failure, also while it starts
         self.code = 0 if sys.argv[1:2] == ["serve"] else 128 + number
-        raise SystemExit(self.code)
+        signal.setitimer(signal.ITIMER_REAL, _SWALLOWED_AFTER_SECONDS, _SWALLOWED_AFTER_SECONDS)
+        self._raise()
+
+    def _end_again(self, _number: int, _frame: FrameType | None) -> None:
+        if self._unwinds() is None:
+            self._raise()
+
+    def _raise(self) -> None:
+        ending = _Ending(self.code)
+        self._unwinds = weakref.ref(ending)
+        try:
+            raise ending
+        finally:
+            # a name in the frame that the traceback holds would keep the exception for ever
+            del ending
 
 
 def _forget_output() -> None:
