@@ -7,7 +7,8 @@ A line is words, split as a shell does (so `name="GET /cart"` is one word):
     SERVICE KIND ID[<PARENT] [WORD ...]
 
 SERVICE is `name` or `namespace/name`; `-` has no service.name. KIND is OTLP's, in capitals. ID and PARENT are any letters; a PARENT that no line
-has as its ID is an absent parent. Spans are in the trace `t` unless the ID says another: `other:b<a` is span b, child of a, in trace other.
+has as its ID is an absent parent; 16 hex digits (of a trace 32) are the id itself. Spans are in the trace `t` unless the ID says another:
+`other:b<a` is span b, child of a, in trace other.
 Further words, in any order:
 
     err, ok             the status (unset without)
@@ -18,7 +19,7 @@ Further words, in any order:
     remote, local       the parent is in another process, or in this one (`Span.flags`)
     key=value           an attribute: a short name of SHORT, or any key with a dot in it; values are text
     host=, instance=, version=, sdk=, resource.KEY=    an attribute of the resource
-    name=, flags=, dropped_links=                      a field of the span
+    name=, flags=, dropped_links=, state=              a field of the span (state is `trace_state`)
 
 The same spans come out as OTLP protobuf, for the real decoder and store, and as the staged table that a pass reads.
 """
@@ -86,6 +87,7 @@ class Line:
     status: StatusCode = StatusCode.UNSET
     flags: int = 0
     dropped_links: int = 0
+    state: str = ""
     links: tuple[tuple[str, str], ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)
     resource: dict[str, str] = field(default_factory=dict)
@@ -103,12 +105,15 @@ class Line:
 
 def span_id(name: str) -> int:
     """Give the number of a span's name: never 0."""
+    if re.fullmatch(r"[0-9a-f]{16}", name):
+        return int(name, 16)
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") | 1
 
 
 def trace_id(name: str) -> tuple[int, int]:
     """Give the (high, low) numbers of a trace's name."""
-    digest = hashlib.blake2b(b"trace " + name.encode(), digest_size=16).digest()
+    plain = re.fullmatch(r"[0-9a-f]{32}", name)
+    digest = bytes.fromhex(name) if plain else hashlib.blake2b(b"trace " + name.encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
 
@@ -148,8 +153,8 @@ def _with_word(line: Line, word: str) -> Line:
 
 
 def _with_value(line: Line, key: str, value: str) -> Line:
-    if key == "name":
-        return replace(line, name=value)
+    if key in ("name", "state"):
+        return replace(line, **{key: value})
     if key in ("flags", "dropped_links"):
         return replace(line, **{key: int(value, 0)})
     if key in RESOURCE or key.startswith("resource."):
@@ -277,7 +282,7 @@ def _fill(one: OtlpSpan, line: Line) -> None:
         one.parent_span_id = span_id(line.parent).to_bytes(8, "big")
     one.name, one.kind, one.flags = line.name, int(line.kind), line.flags
     one.start_time_unix_nano, one.end_time_unix_nano = EPOCH + line.start, EPOCH + line.start + line.duration
-    one.dropped_links_count = line.dropped_links
+    one.dropped_links_count, one.trace_state = line.dropped_links, line.state
     one.attributes.extend(_key_values(line.attributes))
     if line.status is not StatusCode.UNSET:
         one.status.code = int(line.status)
@@ -301,6 +306,7 @@ def window_row(line: Line) -> dict[str, object]:
         "trace_id_low": low,
         "span_id": span_id(line.span),
         "parent_span_id": span_id(line.parent) if line.parent else 0,
+        "trace_state": line.state,
         "flags": line.flags,
         "name": line.name,
         "kind": int(line.kind),
@@ -310,6 +316,7 @@ def window_row(line: Line) -> dict[str, object]:
         "dropped_links_count": line.dropped_links,
         "service_namespace": line.namespace or None,
         "service_name": line.service or None,
+        "service_version": line.resource.get("service.version"),
         "service_instance_id": line.resource.get("service.instance.id"),
         "host": line.resource.get("host.id") or line.resource.get("service.instance.id"),
         "telemetry_sdk_language": line.resource.get("telemetry.sdk.language"),

@@ -1,11 +1,12 @@
 -- The spans that arrived in a window, with names resolved: what one analysis pass reads of the store.
 -- params: since BIGINT, until BIGINT
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, flags UINTEGER, name VARCHAR, kind UTINYINT, start_time_unix_nano BIGINT, end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER, service_namespace VARCHAR, service_name VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, peer_name VARCHAR, database_name VARCHAR, server_address VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, response_status VARCHAR, error_type VARCHAR, links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT, start_time_unix_nano BIGINT, end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER, service_namespace VARCHAR, service_name VARCHAR, service_version VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, peer_name VARCHAR, database_name VARCHAR, server_address VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, response_status VARCHAR, error_type VARCHAR, client_address VARCHAR, user_agent VARCHAR, http_request_method VARCHAR, http_route VARCHAR, url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
 SELECT
     trace_id_high,
     trace_id_low,
     span_id,
     parent_span_id,
+    trace_state,
     flags,
     name,
     kind,
@@ -15,6 +16,7 @@ SELECT
     dropped_links_count,
     coalesce(service_namespace, '') AS service_namespace,
     coalesce(service_name, '') AS service_name,
+    service_version,
     coalesce(service_instance_id, '') AS service_instance_id,
     coalesce(host, '') AS host,
     coalesce(telemetry_sdk_language, '') AS telemetry_sdk_language,
@@ -38,6 +40,16 @@ SELECT
     coalesce(messaging_operation, '') AS messaging_operation,
     coalesce(http_response_status_code, rpc_status_code, '') AS response_status,
     coalesce(error_type, '') AS error_type,
+    -- read of few spans only, so the absent ones stay null
+    client_address,
+    user_agent,
+    http_request_method,
+    http_route,
+    url_path,
+    url_full,
+    rpc_service,
+    rpc_method,
+    messaging_message_id,
     links,
     arrival_time_unix_nano
 FROM window_spans

@@ -1,6 +1,6 @@
 -- Which spans of some traces arrived at a segment in a window? What the analysis reads; names and attributes are still numbers.
 -- params: since BIGINT, until BIGINT
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, flags UINTEGER, name VARCHAR, kind UTINYINT,
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT,
 --   start_time_unix_nano BIGINT,
 --   end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER,
 --   resource_id UINTEGER, attribute_ids UINTEGER[], links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[],
@@ -10,6 +10,7 @@ SELECT
     trace_id_low,
     span_id,
     parent_span_id,
+    trace_state,
     flags,
     name,
     kind,

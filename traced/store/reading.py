@@ -23,6 +23,7 @@ WINDOW_CORE: Final = (
     "trace_id_low",
     "span_id",
     "parent_span_id",
+    "trace_state",
     "flags",
     "name",
     "kind",
@@ -31,7 +32,7 @@ WINDOW_CORE: Final = (
     "status_code",
     "dropped_links_count",
 )
-WINDOW_ORIGIN: Final = ("service_namespace", "service_name", "service_instance_id", "host", "telemetry_sdk_language")
+WINDOW_ORIGIN: Final = ("service_namespace", "service_name", "service_version", "service_instance_id", "host", "telemetry_sdk_language")
 WINDOW_TYPED: Final = (
     "peer_service",
     "server_address",
@@ -46,6 +47,15 @@ WINDOW_TYPED: Final = (
     "http_response_status_code",
     "rpc_status_code",
     "error_type",
+    "client_address",
+    "user_agent",
+    "http_request_method",
+    "http_route",
+    "url_path",
+    "url_full",
+    "rpc_service",
+    "rpc_method",
+    "messaging_message_id",
 )
 LINK_TARGET: Final = pa.list_(pa.struct([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64()), ("span_id", pa.uint64())]))
 
