@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types laws check wheel-test bench crash differential docs interop clean
+.PHONY: help run test lint types laws check wheel-test bench crash differential docs eval interop clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -63,6 +63,9 @@ differential: $(VENV)/.test ## 5,000 generated requests a signal over gRPC, HTTP
 
 docs: $(VENV)/.test ## the documents that are written from the code
 	PYTHONPATH=tests $(BIN)/python -m documentation.generate
+
+eval: $(VENV)/.test ## traces damaged in known ways: how right each detector is (about five minutes)
+	$(BIN)/python -m tests.eval.eval --jobs $(JOBS) $(ARGS)
 
 interop: $(VENV)/.test ## unmodified OpenTelemetry SDKs of other languages (needs node and npm)
 	$(BIN)/python -m pytest tests/interop $(ARGS)
