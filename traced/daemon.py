@@ -35,7 +35,7 @@ from traced.model.batch import Batch, Receipt, Signal
 from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.input import InputRequest
-from traced.model.occurrence import Occurrence
+from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
 from traced.receiver.decode import decode_logs, decode_traces
@@ -214,7 +214,7 @@ class _Counts:
 
 def wording() -> dict[str, Wording]:
     """Give how each detector's findings are said."""
-    return {d.id: Wording(d.sentence, d.how_to_fix) for d in detectors()}
+    return {d.id: Wording(d.sentence, d.fix) for d in detectors()}
 
 
 # ---------------------------------------------------------------------- files
@@ -308,13 +308,15 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
     occurrences: list[Occurrence] = []
     counted = []
     services: set[str] = set()
+    withdrawn: set[OccurrenceKey] = set()
     traces = 0
     for outcome in _passes(store, settings, telemetry):
         occurrences.extend(outcome.occurrences)
+        withdrawn |= outcome.withdrawn
         counted.append(outcome.edges)
         services |= outcome.services
         traces += outcome.complete + outcome.incomplete
-        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time())
+        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn)
     counts = {
         "spans": ingested.received["traces"],
         "traces": traces,
@@ -322,7 +324,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         "rejected_spans": ingested.rejected,
         "duplicate_spans": ingested.repeated,
     }
-    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(occurrences))
+    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(o for o in occurrences if o.key not in withdrawn))
 
 
 def _passes(store: Store, settings: Settings, telemetry: Telemetry) -> Iterator[Outcome]:
@@ -339,4 +341,5 @@ def _passes(store: Store, settings: Settings, telemetry: Telemetry) -> Iterator[
             outcome = passes.run(settling.advance(until, end), time.time(), learn_only=learn_only)
             if not learn_only:
                 yield outcome
+    yield passes.finish()
     workbench.close()

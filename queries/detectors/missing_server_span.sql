@@ -1,4 +1,4 @@
--- Which CLIENT spans have no answering span, and how regularly are calls like them answered?
+-- Which CLIENT spans have no answering span in any trace, and how regularly are calls like them answered?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, callee VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, answered BIGINT, calls BIGINT, outcome VARCHAR, responded BOOLEAN
 SELECT
@@ -14,29 +14,14 @@ SELECT
     h.outcome,
     -- these of gRPC's codes (cancelled, deadline exceeded, unavailable) a client also gives itself when nobody answers
     s.status_code <> 2 OR s.response_status NOT IN ('', '1', '4', '14', 'CANCELLED', 'DEADLINE_EXCEEDED', 'UNAVAILABLE') AS responded
-FROM pass_suspects s
+FROM pass_lonely s
 JOIN slot_history h
     ON h.service = s.service_name
     AND h.name = s.name
     AND h.peer = s.peer_name
     AND h.outcome = concat(CASE WHEN s.status_code = 2 THEN 'error ' ELSE 'ok ' END, s.response_status, ' ', s.error_type)
 WHERE
-    s.unanswered
-    AND s.kind = 3
-    AND s.database_name = ''
+    s.kind = 3
     AND s.messaging_system = ''
-    AND NOT s.silenced
     AND h.answered > 0
     AND s.response_status NOT IN ('502', '503', '504') -- who answered, the service or a proxy before it, cannot be told
-    -- the answer may be here under a changed parent id: a span of that service without its caller, in time with this call
-    AND NOT EXISTS (
-        SELECT 1
-        FROM pass_suspects r
-        WHERE
-            r.trace = s.trace
-            AND r.kind = 2
-            AND (r.parent_absent OR r.root)
-            AND r.service_name = h.callee
-            AND r.start_time_unix_nano >= s.start_time_unix_nano - 50000000
-            AND r.end_time_unix_nano <= s.end_time_unix_nano + 50000000
-    )

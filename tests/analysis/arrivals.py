@@ -102,7 +102,7 @@ class Watched:
     def begin(self) -> None:
         """Begin a run: a fresh analysis that takes up where the saved state says."""
         self.telemetry = Telemetry()
-        wording = {d.id: Wording(d.sentence, d.how_to_fix) for d in detectors()}
+        wording = {d.id: Wording(d.sentence, d.fix) for d in detectors()}
         self.ledger = Ledger(self.findings_settings, self.telemetry, wording)
         self.edges = EdgeHistory(1000, 60)
         clock = lambda: EPOCH / 1e9 + self.now  # noqa: E731

@@ -179,7 +179,7 @@ def test_a_detector_whose_query_fails_is_counted_and_the_others_still_run() -> N
 
 
 def test_what_a_failing_detector_found_before_stays_open() -> None:
-    ledger = Ledger(FindingsSettings(), Telemetry(), {d.id: Wording(d.sentence, d.how_to_fix) for d in detectors()})
+    ledger = Ledger(FindingsSettings(), Telemetry(), {d.id: Wording(d.sentence, d.fix) for d in detectors()})
     passes = new_passes()
     outcome = passes.run(spans(*LINES).settled(), NOW)
     ledger.record(outcome.occurrences, outcome.again, outcome.failed, NOW)

@@ -34,7 +34,7 @@ _ATTEMPTS: Final = 3
 """So often a pass may fail before what it was to look at is given up."""
 _MAX_SERVICES: Final = 10_000
 _STATE: Final = "analysis"
-_STATE_VERSION: Final = 2
+_STATE_VERSION: Final = 3
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
 
 
@@ -61,7 +61,9 @@ class Analysis:
         self._workbench = Workbench()
         late, opened = int(settings.late_window_seconds * 1e9), int(settings.max_open_seconds * 1e9)
         self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass)
-        self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace)
+        self._passes = Passes(
+            self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace, hold_nanos=int(settings.settle_seconds * 1e9)
+        )
         self._settle_nanos = int(settings.settle_seconds * 1e9)
         self._slice = _FIRST_SLICE_NANOS
         self._closing = threading.Event()
@@ -162,17 +164,24 @@ class Analysis:
             return False
         if first is None and not self._settling.holds:
             self._settling.skip_to(target)
+            self._decide_waiting(now, target)
             return False
         until = self._until(cut, target if first is None else first, target)
         with self._telemetry.analysis_pass_seconds.time():
             settled = self._settling.advance(until, until + self._settle_nanos)
-            outcome = self._passes.run(settled, now)
+            outcome = self._passes.run(settled, now, until)
         self._settling.commit()
         self._publish(outcome, now, until)
         self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
         return until < target
+
+    def _decide_waiting(self, now: float, until: int) -> None:
+        """Decide halves of calls that have waited long enough, though nothing else came."""
+        if self._passes.propagation.waits:
+            self._publish(self._passes.waited(until), now, until)
+            self._unsaved = True
 
     def _until(self, cut: int, first: int, target: int) -> int:
         """Choose how far the next pass goes, so that it reads at most about max_spans_per_pass; the next slice begins where this one does."""
@@ -193,7 +202,7 @@ class Analysis:
             self._looked[service] = now
         if len(self._looked) > _MAX_SERVICES:
             self._looked = dict(sorted(self._looked.items(), key=lambda item: -item[1])[: _MAX_SERVICES // 2])
-        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now)
+        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn)
         self._ledger.resolve(now, self._looked)
         for service, number in outcome.spans_by_service.items():
             self._spans[service if service in self._spans or len(self._spans) < _MAX_SERVICES else "__other__"] += number
@@ -211,10 +220,12 @@ class Analysis:
         counters = {limit: telemetry.analysis_dropped.labels(limit) for limit in self._settling.let_go} | {
             "history": telemetry.analysis_dropped.labels("history"),
             "late_links": telemetry.analysis_dropped.labels("late_links"),
+            **{limit: telemetry.analysis_dropped.labels(limit) for limit in self._passes.propagation.dropped},
             "edges": telemetry.dropped_edges,
         }
         passes = self._passes
-        dropped = {"history": passes.history.dropped, "late_links": passes.late_links.dropped, "edges": self._edges.dropped}
+        history = passes.history.dropped + passes.propagation.operations.dropped + passes.propagation.delays.dropped
+        dropped = {"history": history, "late_links": passes.late_links.dropped, "edges": self._edges.dropped, **passes.propagation.dropped}
         for name, number in (self._settling.let_go | dropped).items():
             counters[name].inc(number - self._told[name])
             self._told[name] = number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ import structlog
 
 from traced.analysis.edge_history import Meaning
 from traced.analysis.late_links import LateLinks, merged
+from traced.analysis.propagation import CONTEXTS, EVER, MATCHES, NOTHING_DECIDED, Propagation
 from traced.analysis.settling import Settled
 from traced.config import GraphSettings
 from traced.detectors import Detector
@@ -25,9 +26,10 @@ from traced.graph.calls import Naming
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
+from traced.graph.identity import Knowledge
 from traced.graph.service_graph import difference, edges
 from traced.model.edge import EdgeCounts, EdgeKey
-from traced.model.occurrence import Occurrence
+from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
 from traced.telemetry import Telemetry
@@ -37,6 +39,12 @@ log = structlog.get_logger(__name__)
 MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
 _THREADS: Final = 2
+_OF_HALVES: Final = ("pass_matches", "pass_lonely")
+"""Tables of halves of calls that waited; detectors that read them look also where no new trace came."""
+_BROKEN: Final = "broken_propagation"
+_UNANSWERED: Final = "missing_server_span"
+_OF_MATCHES: Final = (_BROKEN, _UNANSWERED)
+"""Detectors whose earlier claims stay where halves could not be matched."""
 
 
 class LinkSource(Protocol):
@@ -54,6 +62,7 @@ class Outcome:
     Attributes:
         occurrences: of all detectors.
         failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
+        withdrawn: occurrences of earlier passes that something in another trace refutes.
         edges: calls of the traces looked at, less what an earlier pass counted of them.
         again: traces looked at before.
         spans_by_service: spans that no earlier pass looked at.
@@ -64,6 +73,7 @@ class Outcome:
 
     occurrences: list[Occurrence] = field(default_factory=list)
     failed: frozenset[str] = frozenset()
+    withdrawn: frozenset[OccurrenceKey] = frozenset()
     edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
     again: frozenset[tuple[int, int]] = frozenset()
     spans_by_service: Counter[str] = field(default_factory=Counter)
@@ -95,8 +105,19 @@ class Passes:
         telemetry: Telemetry,
         max_spans_per_trace: int,
         max_rows_per_detector: int | None = MAX_ROWS_PER_DETECTOR,
+        hold_nanos: int = 0,
     ) -> None:
-        """Wire the passes; a `max_rows_per_detector` of None keeps every row (for files, where nothing may be left out).
+        """Wire the passes.
+
+        Args:
+            workbench: where the queries run.
+            links: where linked spans are found that are not among those of a pass.
+            detectors: what looks.
+            graph: how virtual nodes are named.
+            telemetry: where failures and what limits drop are counted.
+            max_spans_per_trace: the earliest ones are looked at.
+            max_rows_per_detector: None keeps every row (for files, where nothing may be left out).
+            hold_nanos: how long half of a call waits for its other half in another trace.
 
         Raises:
             ConfigurationError: a detector has no query of its name.
@@ -116,19 +137,21 @@ class Passes:
             raise ConfigurationError(f"no query of this name: {', '.join(without)}", next_safe_actions=("Add it to queries/detectors.",))
         self.history = History()
         self.late_links = LateLinks()
+        self.propagation = Propagation(hold_nanos)
         self.reporting: dict[str, float] = {}
 
-    def run(self, settled: Settled, now: float, *, learn_only: bool = False) -> Outcome:
+    def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
         """Look at settled traces.
 
         Args:
             settled: what to look at.
             now: unix seconds, for the history's windows.
+            until: up to which arrival (ns) everything was handed out: the clock by which halves of calls wait.
             learn_only: only add to the history (a first round over files).
         """
-        outcome = Outcome()
         if not settled.spans.num_rows and not settled.repeats.num_rows:
-            return outcome
+            return self.waited(until)
+        outcome = Outcome()
         look = self._look(settled)
         forest = look.forest
         self._learn_names(forest, now)
@@ -145,14 +168,46 @@ class Passes:
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
         self.history.learn_instances(relation.spans_by_instance(forest, look.fresh), repeats)
         self._learn_slots(made, earlier)
+        seen = self.propagation.learn(made, earlier, look.fresh, now)
         if learn_only:
             return outcome
         self._workbench.register(self.history.tables())
-        self._detect(outcome)
+        self._match(outcome, lambda known: self.propagation.come(made, seen, look.again, until, known), until)
+        self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
         self.late_links.wait(made, look.fresh)
         return outcome
+
+    def finish(self) -> Outcome:
+        """Decide all halves of calls that still wait: nothing comes any more."""
+        return self.waited(EVER)
+
+    def waited(self, until: int) -> Outcome:
+        """Decide the halves of calls that have waited long enough by `until` (arrival, ns), without any new trace."""
+        outcome = Outcome()
+        if self.propagation.waits:
+            self._workbench.register(self.history.tables())
+            self._match(outcome, lambda _known: MATCHES.empty_table(), until)
+            self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].sql for table in _OF_HALVES)))
+        return outcome
+
+    def _match(self, outcome: Outcome, come: Callable[[Knowledge], pa.Table], until: int) -> None:
+        """Let halves of calls come, and decide those that have waited; inside the detectors' fence, since a pass must not learn twice."""
+        decided, mangled, contexts = NOTHING_DECIDED, MATCHES.empty_table(), CONTEXTS.empty_table()
+        try:
+            known = Knowledge(self.history.answered(), self.history.aliases())
+            mangled = come(known)
+            decided = self.propagation.decide(until, known)
+            contexts = self.propagation.contexts()
+        except Exception as error:  # the detector fence
+            outcome.failed = frozenset(_OF_MATCHES)
+            self._telemetry.detector_errors.labels("matching").inc()
+            log.exception("matching_failed", error=repr(error))
+        tables = {"pass_mangled": mangled, "pass_matches": decided.matches, "pass_lonely": decided.lonely, "context_history": contexts}
+        self._workbench.register(tables)
+        revoked = {(_BROKEN, *place) for place in decided.revoked}
+        outcome.withdrawn = frozenset(revoked | {(_UNANSWERED, *place) for place in decided.explained})
 
     def meaning(self) -> Meaning:
         """Give what is known by now of far ends that were only names."""
@@ -160,7 +215,7 @@ class Passes:
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values."""
-        return {"history": self.history.dump(), "late_links": self.late_links.dump(), "reporting": dict(self.reporting)}
+        return {"history": self.history.dump(), "late_links": self.late_links.dump(), "propagation": self.propagation.dump(), "reporting": dict(self.reporting)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -170,6 +225,7 @@ class Passes:
         """
         self.history.load(state["history"])
         self.late_links.load(state["late_links"])
+        self.propagation.load(state["propagation"])
         self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
 
     # ------------------------------------------------------------------ parts of a pass
@@ -236,9 +292,9 @@ class Passes:
         if earlier is not None:
             self.history.learn_slots(relation.slots(earlier), -1)
 
-    def _detect(self, outcome: Outcome) -> None:
-        failed = {detector.id for detector in self._detectors if detector.lasting}
-        for detector in self._detectors:
+    def _detect(self, outcome: Outcome, chosen: tuple[Detector, ...]) -> None:
+        failed = {detector.id for detector in self._detectors if detector.lasting} | outcome.failed
+        for detector in chosen:
             started = time.perf_counter()
             try:
                 outcome.occurrences.extend(self._fenced(detector, self._queries[detector.id]))

@@ -31,6 +31,7 @@ class Detector:
         documentation: summary, criteria, rationale, how_to_fix, when_it_is_wrong (from the module's docstring).
         detect: its query's rows to occurrences.
         sentence: a finding's message, from one of its occurrences and their number.
+        fix: the first step of the fix, for one of its occurrences: the module's `fix`, else the documentation's first paragraph.
         lasting: it speaks of no single trace (the module's LASTING), so looking at a trace again withdraws nothing.
     """
 
@@ -39,12 +40,8 @@ class Detector:
     documentation: dict[str, str]
     detect: Callable[[Sequence[Row]], Iterable[Occurrence]]
     sentence: Callable[[Occurrence, int], str]
+    fix: Callable[[Occurrence], str]
     lasting: bool = False
-
-    @property
-    def how_to_fix(self) -> str:
-        """Give the first paragraph of the fix."""
-        return self.documentation["how_to_fix"].split("\n\n")[0]
 
 
 @cache
@@ -69,7 +66,9 @@ def _detector(name: str, module: ModuleType) -> Detector:
         raise ConfigurationError(f"detector {name} lacks {', '.join(missing)}", next_safe_actions=("Add them to the detector's module.",))
     if name != module.ID:
         raise ConfigurationError(f"detector {name} calls itself {module.ID}", next_safe_actions=("Give the file and its ID one name.",))
-    return Detector(name, module.LEVEL, documentation, module.detect, module.sentence, getattr(module, "LASTING", False))
+    first = documentation["how_to_fix"].split("\n\n")[0]
+    fix = getattr(module, "fix", lambda _occurrence: first)
+    return Detector(name, module.LEVEL, documentation, module.detect, module.sentence, fix, getattr(module, "LASTING", False))
 
 
 def parse_documentation(docstring: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from traced.config import FindingsSettings
 from traced.model.finding import Example, Finding
-from traced.model.occurrence import Level, Occurrence
+from traced.model.occurrence import Level, Occurrence, OccurrenceKey
 from traced.model.views import Tallies
 from traced.telemetry import Telemetry
 
@@ -27,10 +27,10 @@ _ORPHAN: Final = "orphan_span"
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a detector's findings are said: message from an occurrence and the count, and the first step of the fix."""
+    """How a detector's findings are said: message from an occurrence and the count, and the first step of the fix from an occurrence."""
 
     sentence: Callable[[Occurrence, int], str]
-    how_to_fix: str
+    how_to_fix: Callable[[Occurrence], str]
 
 
 @dataclass(slots=True)
@@ -69,7 +69,14 @@ class Ledger:
 
     # ------------------------------------------------------------------ writing
 
-    def record(self, occurrences: Iterable[Occurrence], again: Iterable[TraceId], could_not_look: frozenset[str], now: float) -> None:
+    def record(
+        self,
+        occurrences: Iterable[Occurrence],
+        again: Iterable[TraceId],
+        could_not_look: frozenset[str],
+        now: float,
+        withdrawn: Iterable[OccurrenceKey] = (),
+    ) -> None:
         """Take what a pass found.
 
         Args:
@@ -77,6 +84,7 @@ class Ledger:
             again: traces that were analysed before; what they had and have no more is withdrawn.
             could_not_look: detectors that failed in this pass; their earlier occurrences stay.
             now: unix seconds.
+            withdrawn: occurrences (`Occurrence.key`) that something in another trace has refuted since.
         """
         by_trace: dict[TraceId, list[Occurrence]] = {trace: [] for trace in again}
         whole = frozenset(by_trace)
@@ -84,6 +92,8 @@ class Ledger:
             by_trace.setdefault(occurrence.trace_id, []).append(occurrence)
         with self._lock:
             self._mildest = None
+            for key in withdrawn:
+                self._take_back(key)
             for trace, new in by_trace.items():
                 old = self._forget(trace)
                 if old or new:
@@ -92,6 +102,20 @@ class Ledger:
                     self._replace(trace, old, new, stays, now)
             self._bound()
             self._snapshot = None
+
+    def _take_back(self, key: OccurrenceKey) -> None:
+        trace = (key[1], key[2])
+        old = self._by_trace.get(trace, ())
+        kept = tuple(o for o in old if o.key != key)
+        if len(kept) == len(old):
+            return
+        self._forget(trace)
+        for occurrence in old:
+            if occurrence.key == key:
+                self._withdraw(occurrence)
+        if kept:
+            self._by_trace[trace] = kept
+            self._remembered += len(kept)
 
     def _replace(self, trace: TraceId, old: tuple[Occurrence, ...], new: list[Occurrence], stays: frozenset[str] | None, now: float) -> None:
         """Withdraw what is not found again, but for the detectors whose claims stay (None: all); add what is new."""
@@ -265,7 +289,7 @@ class Ledger:
             first_seen_unix_nano=one.first_seen,
             last_seen_unix_nano=one.last_seen,
             message=wording.sentence(newest, one.count),
-            how_to_fix=wording.how_to_fix,
+            how_to_fix=wording.how_to_fix(newest),
             examples=tuple(one.examples),
             context=newest.context,
         )

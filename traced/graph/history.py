@@ -131,6 +131,14 @@ class History:
                 meanings[address] = ""
         return meanings
 
+    def answered(self) -> dict[tuple[str, str, str], frozenset[str]]:
+        """Give, by (service, span name, peer name) of a call, the services that answered its like."""
+        together: dict[tuple[str, str, str], set[str]] = {}
+        for window in (self._before, self._now):
+            for (service, name, peer, _), callees in window.slots.items():
+                together.setdefault((service, name, peer), set()).update(callee for callee, number in callees.items() if callee and number > 0)
+        return {call: frozenset(services) for call, services in together.items() if services}
+
     def tables(self) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and `instance_history`."""
         return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table()}

@@ -18,6 +18,10 @@ class Level(StrEnum):
     INFORMATION = "information"
 
 
+OccurrenceKey = tuple[str, int, int, int]
+"""What makes two claims the same occurrence: detector id, trace id (high, low), span id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """One detector's claim about one span (or one trace, or one pair of hosts).
@@ -58,7 +62,7 @@ class Occurrence:
         return fingerprint_of(self.id, self.cause, self.service, self.peer, self.signal_name)
 
     @property
-    def key(self) -> tuple[str, int, int, int]:
+    def key(self) -> OccurrenceKey:
         """What makes two claims the same occurrence: id, trace id, span id."""
         return (self.id, *self.trace_id, self.span_id)
 

@@ -1,0 +1,286 @@
+"""Halves of calls that wait for their other half, across traces and passes; and what was learned to match them by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.delays import Delays
+from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
+from traced.graph.identity import Knowledge
+from traced.graph.matching import Match, Matching, match
+from traced.graph.operations import Operated, Operations, kin, operated
+from traced.graph.relation import Relation
+
+MAX_WAITING: Final = 50_000
+"""Halves that wait, of each side; the longest waiting go first, and are counted."""
+KEEP_NANOS: Final = 600 * 10**9
+"""How long a half is kept for another one that comes late."""
+EVER: Final = 2**62
+
+Place = tuple[int, int, int]
+"""Trace id (high, low) and span id."""
+
+_MATCH_COLUMNS: Final = {
+    "confidence": pa.float64(),
+    "service_confidence": pa.float64(),
+    "rivals": pa.int64(),
+    "chance": pa.float64(),
+}
+MATCHES: Final = pa.schema(
+    [*HALVES, *(pa.field(f"caller_{f.name}", f.type) for f in HALVES), *(pa.field(name, kind) for name, kind in _MATCH_COLUMNS.items())],
+)
+"""One row a match: the receiver's columns, the caller's, and how sure it is."""
+CONTEXTS: Final = pa.schema(
+    [("client", pa.string()), ("server", pa.string()), *((name, pa.int64()) for name in ("broken", "arrived", "injected_elsewhere", "extracted_from_others"))],
+)
+"""One row a pair of services: how many calls between them lost their context, and where contexts arrive."""
+
+
+@dataclass(slots=True)
+class _Pool:
+    """One side's halves: rows of HALVES; since when each waits; whether it was decided; the key of its other half (0 for none)."""
+
+    rows: pa.Table = field(default_factory=HALVES.empty_table)
+    since: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    decided: Mask = field(default_factory=lambda: np.zeros(0, bool))
+    partner: Unsigned = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+    def keep(self, mask: Mask) -> None:
+        if not mask.all():
+            self.rows = self.rows.filter(pa.array(mask))
+            self.since, self.decided, self.partner = self.since[mask], self.decided[mask], self.partner[mask]
+
+    def add(self, rows: pa.Table, now: int) -> None:
+        if rows.num_rows:
+            self.rows = pa.concat_tables([self.rows, rows]).combine_chunks()
+            self.since = np.concatenate([self.since, np.full(rows.num_rows, now)])
+            self.decided = np.concatenate([self.decided, np.zeros(rows.num_rows, bool)])
+            self.partner = np.concatenate([self.partner, np.zeros(rows.num_rows, np.uint64)])
+
+    @property
+    def traces(self) -> Unsigned:
+        return mix(*_ids(self.rows)[:2])
+
+    @property
+    def keys(self) -> Unsigned:
+        return mix(*_ids(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided of waiting halves.
+
+    Attributes:
+        matches: rows of MATCHES: newly matched, or matched again because a trace was looked at again.
+        lonely: callers (rows of HALVES) for which no receiver was found.
+        revoked: receivers, by trace and span, whose match does not hold any more: their caller was answered after all.
+        explained: callers that were lonely and are matched now.
+    """
+
+    matches: pa.Table
+    lonely: pa.Table
+    revoked: frozenset[Place]
+    explained: frozenset[Place]
+
+
+NOTHING_DECIDED: Final = Decided(MATCHES.empty_table(), HALVES.empty_table(), frozenset(), frozenset())
+
+
+class Propagation:
+    """Waits, learns, and decides; `dropped` counts what limits left out, by limit."""
+
+    def __init__(self, hold_nanos: int) -> None:
+        """Start with nothing.
+
+        Args:
+            hold_nanos: how long a half waits at least, so that the traces on both sides can settle.
+        """
+        self._hold = hold_nanos
+        self._callers, self._receivers = _Pool(), _Pool()
+        self._freed: dict[Place, int] = {}
+        self.broken: Counter[tuple[str, str]] = Counter()
+        self.operations, self.delays = Operations(), Delays()
+        self.dropped: Counter[str] = Counter()
+
+    # ------------------------------------------------------------------ learning
+
+    def learn(self, made: Relation, earlier: Relation | None, fresh: Mask, now: float) -> Operated:
+        """Learn from the traces of a pass; `earlier` is what was learned of the same traces before."""
+        self.operations.turn(now)
+        seen = operated(made)
+        self.operations.learn(kin(made, seen))
+        if earlier is not None:
+            self.operations.learn(kin(earlier, operated(earlier)), -1)
+        self.delays.learn(made, fresh)
+        return seen
+
+    # ------------------------------------------------------------------ waiting
+
+    def come(self, made: Relation, seen: Operated, again: Mask, until: int, known: Knowledge) -> pa.Table:
+        """Take the lonely halves of a pass; those of traces looked at before replace what waited of these traces.
+
+        Give, as rows of MATCHES, the receivers that name an absent parent and whose caller is in their own trace: a context was changed.
+        """
+        callers = lonely_callers(made, seen, self.operations, again)
+        receivers = lonely_receivers(made, again)
+        dangling = np.asarray(receivers.column("parent_span_id")) != 0
+        entries = receivers.filter(pa.array(~dangling))
+        if again.any():
+            self._renew(made, again)
+        mangled, taken = self._within(callers, receivers.filter(pa.array(dangling)), known)
+        self._callers.add(callers.filter(pa.array(~taken)), until)
+        self._receivers.add(entries, until)
+        self._bound(until)
+        return mangled
+
+    def _within(self, callers: pa.Table, dangling: pa.Table, known: Knowledge) -> tuple[pa.Table, Mask]:
+        """Match receivers whose parent is absent with callers of the same trace; mark the callers that have their receiver so."""
+        traces = np.unique(mix(*_ids(dangling)[:2]))
+        near = np.flatnonzero(np.isin(mix(*_ids(callers)[:2]), traces))
+        rows = callers.take(pa.array(near))
+        found = [m for m in self._matched(rows, dangling, known).matches if sure(m)]
+        taken = np.zeros(callers.num_rows, bool)
+        taken[near[[m.caller for m in found]]] = True
+        return _table(found, rows, dangling), taken
+
+    def _renew(self, made: Relation, again: Mask) -> None:
+        """Forget what waited of traces that are looked at again, and free the other halves: they are matched anew, with what is known now."""
+        ids = [np.asarray(made.forest.spans.column(name))[again] for name in ("trace_id_high", "trace_id_low")]
+        traces = np.unique(mix(*ids))
+        for mine, others in ((self._callers, self._receivers), (self._receivers, self._callers)):
+            gone = np.isin(mine.traces, traces)
+            freed = np.isin(others.keys, mine.partner[gone & (mine.partner != 0)])
+            if mine is self._callers:
+                for place, partner in zip(_places(others.rows.filter(pa.array(freed))), others.partner[freed].tolist(), strict=True):
+                    self._freed[place] = partner
+            others.decided[freed] = False
+            others.since[freed] = -EVER
+            others.partner[freed] = 0
+        for pool in (self._callers, self._receivers):
+            pool.keep(~np.isin(pool.traces, traces))
+
+    def _bound(self, until: int) -> None:
+        for pool in (self._callers, self._receivers):
+            pool.keep((pool.since > until - KEEP_NANOS) | ~pool.decided)
+            surplus = pool.rows.num_rows - MAX_WAITING
+            if surplus > 0:
+                self.dropped["waiting_halves"] += surplus
+                mask = np.ones(pool.rows.num_rows, bool)
+                mask[np.argsort(pool.since, kind="stable")[:surplus]] = False
+                pool.keep(mask)
+
+    # ------------------------------------------------------------------ deciding
+
+    @property
+    def waits(self) -> bool:
+        """Say whether any half is not decided yet."""
+        return not (self._callers.decided.all() and self._receivers.decided.all())
+
+    def decide(self, until: int, known: Knowledge) -> Decided:
+        """Decide what has waited long enough by `until` (arrival, ns; EVER: everything)."""
+        due_callers, due_receivers = self._due(self._callers, until), self._due(self._receivers, until)
+        matches, explained = MATCHES.empty_table(), frozenset[Place]()
+        if due_callers.any() or due_receivers.any():
+            free_callers, free_receivers = np.flatnonzero(self._callers.partner == 0), np.flatnonzero(self._receivers.partner == 0)
+            matches, explained = self._pair(free_callers, free_receivers, known)
+        lonely = due_callers & (self._callers.partner == 0)
+        self._callers.decided |= due_callers
+        self._receivers.decided |= due_receivers
+        return Decided(matches, self._callers.rows.filter(pa.array(lonely)), self._revoked(), explained)
+
+    def _due(self, pool: _Pool, until: int) -> Mask:
+        again = np.asarray(pool.rows.column("again")).astype(bool)
+        due: Mask = ~pool.decided & (again | (pool.since <= until - self._hold))
+        return due
+
+    def _revoked(self) -> frozenset[Place]:
+        """Name the receivers that were freed and have now another caller, or none."""
+        if not self._freed:
+            return frozenset()
+        now = dict(zip(_places(self._receivers.rows), self._receivers.partner.tolist(), strict=True))
+        revoked = frozenset(place for place, partner in self._freed.items() if now.get(place) != partner)
+        self._freed.clear()
+        return revoked
+
+    def _pair(self, callers: Ints, receivers: Ints, known: Knowledge) -> tuple[pa.Table, frozenset[Place]]:
+        near, far = self._callers.rows.take(pa.array(callers)), self._receivers.rows.take(pa.array(receivers))
+        found = [m for m in self._matched(near, far, known).matches if sure(m)]
+        caller_keys, receiver_keys = self._callers.keys, self._receivers.keys
+        told = [m.caller for m in found if self._callers.decided[callers[m.caller]]]
+        for one in found:
+            mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
+            self._callers.partner[mine] = receiver_keys[theirs]
+            self._receivers.partner[theirs] = caller_keys[mine]
+            self.broken[near.column("service_name")[one.caller].as_py(), far.column("service_name")[one.receiver].as_py()] += 1
+        explained = frozenset(_places(near.take(pa.array(told, pa.int64()))))
+        return _table(found, near, far), explained
+
+    def _matched(self, callers: pa.Table, receivers: pa.Table, known: Knowledge) -> Matching:
+        matching = match(callers, receivers, known, self.delays.of)
+        self.dropped.update({f"match_{limit}": number for limit, number in matching.skipped.items()})
+        return matching
+
+    def contexts(self) -> pa.Table:
+        """Give, for each pair of services with a broken call: calls whose context arrived, those of the client elsewhere, of others at the server."""
+        arrived = self.operations.contexts() if self.broken else Counter[tuple[str, str]]()
+        injected, extracted = Counter[str](), Counter[str]()
+        for (client, server), number in arrived.items():
+            injected[client] += number
+            extracted[server] += number
+        rows = [
+            (client, server, number, arrived[client, server], injected[client] - arrived[client, server], extracted[server] - arrived[client, server])
+            for (client, server), number in self.broken.items()
+        ]
+        return (
+            pa.table([pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), CONTEXTS, strict=True)], schema=CONTEXTS)
+            if rows
+            else CONTEXTS.empty_table()
+        )
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give what was learned as JSON values; what waits is not kept."""
+        return {"operations": self.operations.dump(), "delays": self.delays.dump()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state.
+        """
+        self.operations.load(state["operations"])
+        self.delays.load(state["delays"])
+
+
+def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:
+    theirs = receivers.take(pa.array([m.receiver for m in found], pa.int64()))
+    mine = callers.take(pa.array([m.caller for m in found], pa.int64()))
+    facts = [pa.array([getattr(m, name) for m in found], kind) for name, kind in _MATCH_COLUMNS.items()]
+    return pa.table([*theirs.columns, *mine.columns, *facts], schema=MATCHES)
+
+
+def sure(found: Match) -> bool:
+    """Say whether a match may be told: fits that chance does not make, and either the pair or at least the service is clear."""
+    return found.chance <= _CHANCE and (found.confidence >= _PAIR or found.service_confidence >= _SERVICE)
+
+
+_CHANCE: Final = 0.01
+_PAIR: Final = 0.5
+_SERVICE: Final = 0.9
+
+
+def _ids(rows: pa.Table) -> tuple[Unsigned, Unsigned, Unsigned]:
+    high, low, span = (np.asarray(rows.column(name)) for name in ("trace_id_high", "trace_id_low", "span_id"))
+    return high, low, span
+
+
+def _places(rows: pa.Table) -> list[Place]:
+    return list(zip(*(rows.column(name).to_pylist() for name in ("trace_id_high", "trace_id_low", "span_id")), strict=True))

@@ -1,0 +1,112 @@
+"""How long a request and its answer travel on each edge: learned from calls whose two halves are known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from traced.graph.columns import distinct
+from traced.graph.relation import Relation
+
+Edge = tuple[str, str, bool]
+"""Client service, server service, and whether the caller is a CLIENT or PRODUCER (else its SERVER span stands for it)."""
+Floats = npt.NDArray[np.float64]
+
+MAX_EDGES: Final = 5_000
+SAMPLES: Final = 128
+"""Newest calls remembered of an edge; (request, response) delays, nanoseconds."""
+MIN_SAMPLES: Final = 8
+_SMALLEST_SCALE: Final = 50_000.0
+"""Nanoseconds; below it a clock's resolution would pass for a regularity."""
+
+
+@dataclass(frozen=True, slots=True)
+class DelayModel:
+    """Location, scale and lowest seen value of the two delays, in nanoseconds; they contain the difference of the two hosts' clocks."""
+
+    request: float
+    request_scale: float
+    request_least: float
+    response: float
+    response_scale: float
+    response_least: float
+
+    @classmethod
+    def fitted(cls, samples: Floats) -> DelayModel:
+        """Fit to rows of (request, response)."""
+        low, middle, high = np.quantile(samples, [0.25, 0.5, 0.75], axis=0)
+        scale = np.maximum((high - low) / 1.35, _SMALLEST_SCALE)
+        least = samples.min(axis=0) - 3 * scale
+        return cls(middle[0], scale[0], least[0], middle[1], scale[1], least[1])
+
+
+UNLEARNED: Final = DelayModel(1e6, 5e6, -50e6, 1e6, 5e6, -50e6)
+
+
+class Delays:
+    """Samples by edge; `dropped` counts edges that a limit left out."""
+
+    def __init__(self) -> None:
+        """Start knowing nothing."""
+        self._samples: dict[Edge, deque[tuple[int, int]]] = {}
+        self.dropped = 0
+
+    def learn(self, made: Relation, fresh: npt.NDArray[np.bool_]) -> None:
+        """Take the calls of one pass whose client was not looked at before."""
+        calls, forest = made.calls, made.forest
+        both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0))
+        both = both[fresh[calls.client_row[both]]]
+        client, server = calls.client_row[both], calls.server_row[both]
+        request, response = forest.start[server] - forest.start[client], forest.end[client] - forest.end[server]
+        width, texts = len(calls.names.texts), calls.names.texts
+        code = (calls.client[both] * width + calls.server[both]) * 2 + forest.sending[client]
+        edges, place = distinct(code, max(1, width * width * 2))
+        order = np.argsort(place, kind="stable")
+        ends = np.cumsum(np.bincount(place, minlength=len(edges)))
+        for at, edge in enumerate(edges.tolist()):
+            rows = order[max(ends[at - 1] if at else 0, ends[at] - SAMPLES) : ends[at]]
+            key = (texts[edge // 2 // width], texts[edge // 2 % width], bool(edge % 2))
+            self._add(key, zip(request[rows].tolist(), response[rows].tolist(), strict=True))
+
+    def _add(self, edge: Edge, samples: Iterable[tuple[int, int]]) -> None:
+        known = self._samples.get(edge)
+        if known is None:
+            if len(self._samples) >= MAX_EDGES:
+                self.dropped += 1
+                return
+            known = self._samples[edge] = deque(maxlen=SAMPLES)
+        known.extend(samples)
+
+    def of(self, edge: Edge) -> DelayModel | None:
+        """Give what is known of an edge; None where that is too little."""
+        samples = self._samples.get(edge)
+        if samples is None or len(samples) < MIN_SAMPLES:
+            return None
+        return DelayModel.fitted(np.array(samples, np.float64))
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> list[Any]:
+        """Give the samples as JSON values."""
+        return [[*edge, [list(pair) for pair in samples]] for edge, samples in self._samples.items()]
+
+    def load(self, state: Iterable[Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        taken: dict[Edge, deque[tuple[int, int]]] = {}
+        for client, server, sending, samples in state:
+            taken[str(client), str(server), bool(sending)] = deque(((int(a), int(b)) for a, b in samples), maxlen=SAMPLES)
+        self._samples = taken
+
+
+def chosen(delays: Mapping[Edge, DelayModel], edge: Edge) -> DelayModel:
+    """Give the model of an edge, or what is assumed of one that nothing is known of."""
+    return delays.get(edge, UNLEARNED)

@@ -1,0 +1,347 @@
+"""Which lonely caller called which lonely receiver: the two halves of calls whose context did not travel.
+
+Receivers of one service and the callers that may have called it (`identity`) are matched together: pairs that lie in time
+within what the edge's own delays allow and that contradict nothing (`gates`) get a weight, the likelihood of their two delays against that
+of a pair by chance; weights are balanced so that each half has at most one other half, and the best assignment is chosen.
+
+Complexity: n log n to sort, at most MAX_CANDIDATES pairs a receiver, and m³ for a component of m receivers that compete, up to MAX_COMPONENT.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from traced.graph.assigning import assigned
+from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.delays import UNLEARNED, DelayModel, Edge, Floats
+from traced.graph.gates import Gates
+from traced.graph.identity import CallerIdentity, Knowledge, ReceiverIdentity, may_call
+from traced.model.span import SpanKind
+
+MAX_CANDIDATES: Final = 256
+"""Callers looked at for one receiver: those that began last before it."""
+PRIOR: Final = 0.8
+"""Chance that a receiver's caller is among the candidates, before anything is known of their times."""
+SAME_TRACE: Final = 10.0
+SAME_MESSAGE: Final = 20.0
+"""What these add to a pair's log weight: a common trace id, or message id, does not come by chance."""
+OUTLIERS: Final = 0.05
+"""Share of calls whose delays follow no rule: paused, queued, retried."""
+LEAST_CROWD: Final = 0.001
+_LARGEST: Final = 40.0
+_ROUNDS: Final = 40
+_LEARNING_ROUNDS: Final = 3
+_MIN_UNAMBIGUOUS: Final = 8
+_SHIFTED: Final = 200
+"""Receivers that are moved in time at random to learn how often a fit comes by chance."""
+_MAX_SHIFTS: Final = 40
+CHANCE: Final = 0.01
+"""So rarely may chance produce as many fits as were found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two halves of one call.
+
+    Attributes:
+        caller, receiver: rows of the given tables.
+        confidence: that this caller called this receiver.
+        service_confidence: that a span of this caller's service did.
+        rivals: other callers that fit.
+        chance: bound of the probability that chance makes as many fits on this edge.
+    """
+
+    caller: int
+    receiver: int
+    confidence: float
+    service_confidence: float
+    rivals: int
+    chance: float
+
+
+@dataclass(slots=True)
+class Matching:
+    """What was matched; `skipped` counts what a cap left out, by cap."""
+
+    matches: list[Match] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Callable[[Edge], DelayModel | None]) -> Matching:
+    """Match halves (rows of HALVES).
+
+    A receiver that names a parent is only matched within its trace: there its parent's id was changed on the way.
+    """
+    result = Matching()
+    if not callers.num_rows or not receivers.num_rows:
+        return result
+    sides = _Sides(callers, receivers)
+    gates = Gates(callers, receivers)
+    reach = may_call(sides.caller_identities, sides.receiver_identities, known)
+    allowed: Mask = np.array([[r in reach[c] for r in sides.receiver_identities] for c in sides.caller_identities], bool)
+    for service in sorted({r.service for r in sides.receiver_identities}):
+        block = _Block(sides, gates, service, allowed, delays)
+        if len(block.caller) and len(block.receiver):
+            block.solve(result)
+    return result
+
+
+class _Sides:
+    """Both tables as columns."""
+
+    def __init__(self, callers: pa.Table, receivers: pa.Table) -> None:
+        names = ["service_name", "kind", "name", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
+        self.caller_identities, self.caller_identity = _identities(callers, names, CallerIdentity)
+        names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination"]
+        self.receiver_identities, self.receiver_identity = _identities(receivers, names, ReceiverIdentity)
+        self.caller_times = _times(callers)
+        self.receiver_times = _times(receivers)
+        self.caller_trace, self.receiver_trace = _traces(callers), _traces(receivers)
+        self.dangling: Mask = np.asarray(receivers.column("parent_span_id")) != 0
+        self.seeds = np.asarray(receivers.column("span_id"))
+        times = np.concatenate([*self.caller_times, *self.receiver_times]).astype(float)
+        self.lasts = float(times.max() - times.min())
+        """Nanoseconds from the first half to the last."""
+        self.caller_kind = np.asarray(callers.column("kind"))
+
+
+def _identities(table: pa.Table, names: list[str], kind: Any) -> tuple[list[Any], Ints]:
+    numbers: dict[Any, int] = {}
+    of = [numbers.setdefault(values, len(numbers)) for values in zip(*(table.column(name).to_pylist() for name in names), strict=True)]
+    return [kind(*values) for values in numbers], np.array(of, np.int64)
+
+
+def _times(table: pa.Table) -> tuple[Ints, Ints]:
+    return np.asarray(table.column("start_time_unix_nano")), np.asarray(table.column("end_time_unix_nano"))
+
+
+def _traces(table: pa.Table) -> Unsigned:
+    return mix(np.asarray(table.column("trace_id_high")), np.asarray(table.column("trace_id_low")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Candidates: rows of callers and receivers of a block, their log weight against chance, and the two delays."""
+
+    caller: Ints
+    receiver: Ints
+    weight: Floats
+    request: Floats
+    response: Floats
+
+
+class _Block:
+    """The receivers of one service and everything that may have called it."""
+
+    def __init__(self, sides: _Sides, gates: Gates, service: str, allowed: Mask, delays: Callable[[Edge], DelayModel | None]) -> None:
+        self._sides, self._gates, self._service = sides, gates, service
+        mine: Mask = np.array([r.service == service for r in sides.receiver_identities], bool)
+        self.receiver: Ints = np.flatnonzero(mine[sides.receiver_identity])
+        self._allowed = allowed & mine
+        able: Mask = np.asarray(self._allowed.any(axis=1))
+        callers = np.flatnonzero(able[sides.caller_identity])
+        self.caller: Ints = callers[np.argsort(sides.caller_times[0][callers], kind="stable")]
+        self._edges: list[Edge] = []
+        self._learn_edges(delays)
+        self._crowd = self._crowding()
+
+    def _learn_edges(self, delays: Callable[[Edge], DelayModel | None]) -> None:
+        numbers: dict[Edge, int] = {}
+        sends = (SpanKind.CLIENT, SpanKind.PRODUCER)
+        by_identity = [numbers.setdefault((c.service, self._service, c.kind in sends), len(numbers)) for c in self._sides.caller_identities]
+        self._edge_of: Ints = np.array(by_identity, np.int64)[self._sides.caller_identity]
+        self._edges = list(numbers)
+        found = [delays(edge) for edge in self._edges]
+        self._learned = np.array([model is not None for model in found])
+        self._models = [model or UNLEARNED for model in found]
+
+    def _crowding(self) -> Floats:
+        """Give, for each edge, the log of how many of its lonely callers are under way at any time: so many fit a receiver by chance."""
+        starts, ends = (times[self.caller].astype(float) for times in self._sides.caller_times)
+        seconds = max(self._sides.lasts, 1.0)
+        busy = np.bincount(self._edge_of[self.caller], weights=np.maximum(ends - starts, 1e6), minlength=len(self._edges))
+        crowd: Floats = np.log(np.clip(busy / seconds, LEAST_CROWD, None))
+        return crowd
+
+    # ------------------------------------------------------------------ candidates
+
+    def candidates(self, shift: Ints | None = None, skipped: Counter[str] | None = None) -> _Pairs:
+        """Give the pairs that fit; with a shift of the receivers' times, those that fit by chance."""
+        sides = self._sides
+        starts, ends = sides.caller_times[0][self.caller], sides.caller_times[1][self.caller]
+        moved = np.zeros(len(self.receiver), np.int64) if shift is None else shift
+        start, end = sides.receiver_times[0][self.receiver] + moved, sides.receiver_times[1][self.receiver] + moved
+        models = _columns(self._models)
+        slack = -int(models[:, 2].min())
+        longest = int((ends - starts).max(initial=0)) if not self._has_messages() else 600 * 10**9
+        last = np.searchsorted(starts, start + max(slack, 0), "right")
+        first = np.searchsorted(starts, start - longest - 50_000_000, "left")
+        if skipped is not None:
+            skipped["candidates"] += int(np.maximum(last - first - MAX_CANDIDATES, 0).sum())
+        first = np.maximum(first, last - MAX_CANDIDATES)
+        number = last - first
+        receiver = np.repeat(np.arange(len(self.receiver)), number)
+        place = np.arange(len(receiver)) - np.repeat(np.cumsum(number) - number, number) + np.repeat(first, number)
+        caller = self.caller[place]
+        rows = self.receiver[receiver]
+        model = models[self._edge_of[caller]]
+        request, response = (start[receiver] - starts[place]).astype(float), (ends[place] - end[receiver]).astype(float)
+        messages = sides.caller_kind[caller] == SpanKind.PRODUCER
+        fits = (request >= model[:, 2]) & ((response >= model[:, 5]) | messages)
+        fits &= self._allowed[sides.caller_identity[caller], sides.receiver_identity[rows]]
+        same = sides.caller_trace[caller] == sides.receiver_trace[rows]
+        fits &= same | ~sides.dangling[rows]
+        fits[fits] = self._gates.agree(caller[fits], rows[fits])
+        chosen = np.flatnonzero(fits)
+        caller, rows, request, response = caller[chosen], rows[chosen], request[chosen], response[chosen]
+        same, messages = same[chosen], messages[chosen]
+        weight = _weights(model[chosen], request, response, (ends - starts)[place[chosen]].astype(float), messages) - self._crowd[self._edge_of[caller]]
+        if shift is None:
+            weight = weight + SAME_TRACE * same + SAME_MESSAGE * self._gates.same_message(caller, rows)
+        return _Pairs(caller, rows, np.clip(weight, -_LARGEST, _LARGEST), request, response)
+
+    def _has_messages(self) -> bool:
+        return bool((self._sides.caller_kind[self.caller] == SpanKind.PRODUCER).any())
+
+    # ------------------------------------------------------------------ learning from the unambiguous
+
+    def _learn_from(self, pairs: _Pairs, sure: Mask) -> None:
+        """Fit the delays of edges of which nothing was known to the pairs that are sure by now."""
+        for edge in range(len(self._edges)):
+            if self._learned[edge]:
+                continue
+            chosen = sure & (self._edge_of[pairs.caller] == edge)
+            if np.count_nonzero(chosen) >= _MIN_UNAMBIGUOUS:
+                self._models[edge] = DelayModel.fitted(np.column_stack([pairs.request[chosen], pairs.response[chosen]]))
+
+    # ------------------------------------------------------------------ solving
+
+    def solve(self, result: Matching) -> None:
+        """Match the block."""
+        pairs = self.candidates(skipped=result.skipped)
+        if not self._learned.all():
+            sure = (_times_seen(pairs.receiver) == 1) & (_times_seen(pairs.caller) == 1)
+            for _ in range(_LEARNING_ROUNDS):
+                self._learn_from(pairs, sure)
+                pairs = self.candidates()
+                sure = balanced(pairs.caller, pairs.receiver, pairs.weight) > 0.5
+        if not len(pairs.caller):
+            return
+        share = balanced(pairs.caller, pairs.receiver, pairs.weight)
+        chosen, left_out = assigned(pairs.caller, pairs.receiver, pairs.weight)
+        result.skipped["component"] += left_out
+        by_service = self._by_service(pairs, share)
+        rivals = _times_seen(pairs.receiver) - 1
+        chance = self._chance(pairs)
+        for at in chosen.tolist():
+            edge = int(self._edge_of[pairs.caller[at]])
+            same_trace = self._sides.dangling[pairs.receiver[at]]
+            by_chance = 0.0 if same_trace else chance.get(edge, 1.0)
+            result.matches.append(
+                Match(int(pairs.caller[at]), int(pairs.receiver[at]), float(share[at]), float(by_service[at]), int(rivals[at]), by_chance),
+            )
+
+    def _by_service(self, pairs: _Pairs, share: Floats) -> Floats:
+        """Give, for each pair, the shares of all callers of its service for its receiver together."""
+        _, place = np.unique(pairs.receiver * len(self._edges) + self._edge_of[pairs.caller], return_inverse=True)
+        together = np.bincount(place, weights=share)[place] if len(place) else share
+        summed: Floats = np.minimum(together, 1.0)
+        return summed
+
+    def _chance(self, pairs: _Pairs) -> dict[int, float]:
+        """Bound, for each edge, the probability that receivers moved in time at random fit as often as they do where they are."""
+        count = len(self.receiver)
+        shifts = min(_MAX_SHIFTS, max(1, -(-_SHIFTED // count)))
+        found = _fitting(pairs, self._edge_of)
+        by_chance: Counter[int] = Counter()
+        for turn in range(shifts):
+            moved = self.candidates(_shift(self._sides.seeds[self.receiver], turn))
+            by_chance.update(_fitting(moved, self._edge_of))
+        bounds = {}
+        for edge, number in found.items():
+            by_luck = (by_chance[edge] + 1) / (count * shifts + 2)
+            bounds[edge] = _tail(number, count, by_luck)
+        return bounds
+
+
+def _fitting(pairs: _Pairs, edge_of: Ints) -> Counter[int]:
+    """Count, by edge, the receivers that have a caller there that fits better than by chance."""
+    good = pairs.weight > 0
+    both = np.unique(pairs.receiver[good] * (int(edge_of.max(initial=0)) + 1) + edge_of[pairs.caller[good]])
+    return Counter((both % (int(edge_of.max(initial=0)) + 1)).tolist())
+
+
+def _shift(seeds: Any, turn: int) -> Ints:
+    """Move each receiver by 1 to 60 s, back or forth, by its id, so that the same input gives the same answer."""
+    mixed = (seeds ^ np.uint64(0x9E3779B97F4A7C15 * (turn + 1) % 2**64)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(31)
+    seconds = 1 + (mixed % np.uint64(59_000)).astype(np.int64) / 1000
+    sign = np.where((mixed >> np.uint64(40)) & np.uint64(1), 1, -1)
+    moved: Ints = (sign * seconds * 1e9).astype(np.int64)
+    return moved
+
+
+def _tail(successes: int, trials: int, chance: float) -> float:
+    """Bound P(at least so many successes) from above (Chernoff): exp(-n KL(k/n || p))."""
+    share = successes / trials
+    if share <= chance:
+        return 1.0
+    divergence = share * np.log(share / chance) + ((1 - share) * np.log((1 - share) / (1 - chance)) if share < 1 else 0.0)
+    return float(np.exp(-trials * divergence))
+
+
+def _columns(models: list[DelayModel]) -> Floats:
+    fields = [(m.request, m.request_scale, m.request_least, m.response, m.response_scale, m.response_least) for m in models]
+    return np.array(fields, np.float64).reshape(len(models), 6)
+
+
+def _mixed(density: Floats, room: Floats) -> Floats:
+    """Give the log of a density relative to chance, where a share of calls takes any time that it has room for."""
+    mixed: Floats = np.log((1 - OUTLIERS) * np.exp(density) * room + OUTLIERS)
+    return mixed
+
+
+def _weights(model: Floats, request: Floats, response: Floats, duration: Floats, messages: Mask) -> Floats:
+    """Give log of (density of both delays on this edge) over (density by chance: anywhere within the caller's time)."""
+    room = np.maximum(duration, 1e6)
+    forth = _mixed(_density(request, model[:, 0], model[:, 1]), np.maximum(room, model[:, 1]))
+    back = _mixed(_density(response, model[:, 3], model[:, 4]), np.maximum(room, model[:, 4]))
+    weights: Floats = np.where(messages, forth, forth + back)
+    return weights
+
+
+def _density(value: Floats, location: Floats, scale: Floats) -> Floats:
+    """Give the log density of Student's t with three degrees of freedom: a median and a spread, and tails that forgive."""
+    z = (value - location) / scale
+    density: Floats = -2.0 * np.log1p(z * z / 3.0) - np.log(scale) - 1.0008888  # log of 2 / (pi sqrt 3), negated
+    return density
+
+
+def _times_seen(codes: Ints) -> Ints:
+    _, place, number = np.unique(codes, return_inverse=True, return_counts=True)
+    seen: Ints = number[place]
+    return seen
+
+
+def balanced(caller: Ints, receiver: Ints, weight: Floats) -> Floats:
+    """Turn weights into shares, so that those of each caller, and of each receiver, and of its having no other half, add up to one.
+
+    Sinkhorn's balancing of the sparse matrix; the share is what is said for the pair with regard to all rivals on both sides.
+    """
+    if not len(caller):
+        return np.zeros(0)
+    _, c = np.unique(caller, return_inverse=True)
+    _, r = np.unique(receiver, return_inverse=True)
+    ratio = np.exp(weight) * PRIOR / (1 - PRIOR)
+    of_caller, of_receiver = np.ones(c.max() + 1), np.ones(r.max() + 1)
+    for _ in range(_ROUNDS):
+        of_receiver = 1 / (1 + np.bincount(r, ratio * of_caller[c]))
+        of_caller = 1 / (1 + np.bincount(c, ratio * of_receiver[r]))
+    shares: Floats = ratio * of_caller[c] * of_receiver[r]
+    return np.minimum(shares, 1.0)

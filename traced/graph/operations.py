@@ -1,0 +1,206 @@
+"""What an operation's spans usually have above and below them: who calls it, and whom it calls; over the last one to two hours.
+
+An operation is (service, span kind, span name). Counts live in two windows that take turns. Pure: the time is given from outside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from traced.graph.calls import CONNECTION_TYPES
+from traced.graph.columns import Ints, distinct
+from traced.graph.relation import Relation
+from traced.model.edge import ConnectionType
+from traced.model.span import SpanKind
+
+Operation = tuple[str, int, str]
+"""Service, span kind, span name."""
+
+WINDOW_SECONDS: Final = 3600.0
+MAX_OPERATIONS: Final = 20_000
+MAX_RELATIVES: Final = 64
+"""Parents, and callees, remembered of one operation."""
+
+_CALL: Final = CONNECTION_TYPES.index(ConnectionType.CALL)
+
+
+@dataclass(slots=True)
+class Kin:
+    """How often an operation's spans were seen with what.
+
+    Attributes:
+        spans: how many there were.
+        roots: without a parent and without a span link.
+        linked: without a parent, with a link.
+        absent: with a parent that never arrived.
+        parents: by the parent's operation.
+        callees: how many of the spans called a service straight, without a CLIENT or PRODUCER between, by that service.
+    """
+
+    spans: int = 0
+    roots: int = 0
+    linked: int = 0
+    absent: int = 0
+    parents: Counter[Operation] = field(default_factory=Counter)
+    callees: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Kin, sign: int = 1) -> int:
+        """Add another's counts, or take them back; give how many relatives a limit left out."""
+        self.spans += sign * other.spans
+        self.roots += sign * other.roots
+        self.linked += sign * other.linked
+        self.absent += sign * other.absent
+        return _add(self.parents, other.parents, sign) + _add(self.callees, other.callees, sign)
+
+    @property
+    def present(self) -> int:
+        """Count the spans whose parent is here."""
+        return self.parents.total()
+
+
+def _add(to: Counter[Any], more: Counter[Any], sign: int) -> int:
+    dropped = 0
+    for key, number in more.items():
+        if key in to or len(to) < MAX_RELATIVES:
+            to[key] += sign * number
+        else:
+            dropped += 1
+    return dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """The operations of one pass: each span's as a number, and what the numbers mean."""
+
+    of: Ints
+    operations: list[Operation]
+
+
+def operated(made: Relation) -> Operated:
+    """Number the operations of a relation's spans."""
+    forest = made.forest
+    name = forest.codes["name"]
+    code = (forest.service.of * len(name.texts) + name.of) * 8 + forest.kind
+    present, of = distinct(code, len(forest.service.texts) * len(name.texts) * 8)
+    operations = [(forest.service.texts[c // 8 // len(name.texts)], int(c % 8), name.texts[c // 8 % len(name.texts)]) for c in present.tolist()]
+    return Operated(of, operations)
+
+
+def kin(made: Relation, seen: Operated) -> dict[Operation, Kin]:
+    """Count what the spans of one pass have above and below them."""
+    forest, of, operations = made.forest, seen.of, seen.operations
+    count = len(operations)
+    rootless = forest.root & ~made.calls.linked
+    numbers = [np.bincount(of[mask], minlength=count).tolist() for mask in (slice(None), rootless, forest.root & made.calls.linked, forest.absent)]
+    result = {operation: Kin(*values) for operation, *values in zip(operations, *numbers, strict=True)}
+    child = np.flatnonzero(forest.parent >= 0)
+    for below, above, number in _pairs(of[child], of[forest.parent[child]], count):
+        result[operations[below]].parents[operations[above]] += number
+    caller, callee = straight_calls(made)
+    texts = made.calls.names.texts
+    for above, service, number in _pairs(of[caller], callee, len(texts)):
+        result[operations[above]].callees[texts[service]] += number
+    return result
+
+
+def straight_calls(made: Relation) -> tuple[Ints, Ints]:
+    """Give the spans that called a service without a CLIENT or PRODUCER between, and that service (a code in `Calls.names`), each pair once."""
+    calls, forest = made.calls, made.forest
+    both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0) & (calls.connection == _CALL))
+    both = both[~forest.sending[calls.client_row[both]]]
+    width = len(calls.names.texts)
+    pairs, _ = distinct(calls.client_row[both] * width + calls.server[both], max(1, forest.count * width))
+    return pairs // width, pairs % width
+
+
+def _pairs(one: Ints, other: Ints, width: int) -> Iterable[tuple[int, int, int]]:
+    present, place = distinct(one * width + other, max(1, (int(one.max(initial=0)) + 1) * width))
+    numbers = np.bincount(place, minlength=len(present))
+    return zip((present // width).tolist(), (present % width).tolist(), numbers.tolist(), strict=True)
+
+
+class Operations:
+    """What is known of operations; `dropped` counts what a limit left out."""
+
+    def __init__(self) -> None:
+        """Start knowing nothing."""
+        self._now: dict[Operation, Kin] = {}
+        self._before: dict[Operation, Kin] = {}
+        self._turned = 0.0
+        self.dropped = 0
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when the present one is full of time (unix seconds)."""
+        if not self._turned:
+            self._turned = now
+        if now - self._turned >= WINDOW_SECONDS:
+            self._now, self._before, self._turned = {}, self._now, now
+
+    def learn(self, seen: Mapping[Operation, Kin], sign: int = 1) -> None:
+        """Add what `kin` counted; with sign -1 take back what was learned of traces that are looked at again."""
+        for operation, more in seen.items():
+            known = self._now.get(operation)
+            if known is None:
+                if len(self._now) >= MAX_OPERATIONS:
+                    self.dropped += 1
+                    continue
+                known = self._now[operation] = Kin()
+            self.dropped += known.add(more, sign)
+
+    def of(self, operation: Operation) -> Kin:
+        """Give what is known of an operation in both windows."""
+        together = Kin()
+        for window in (self._before, self._now):
+            if operation in window:
+                together.add(window[operation])
+        return together
+
+    def known(self) -> Iterable[Operation]:
+        """Give the operations that anything is known of."""
+        return {**self._before, **self._now}.keys()
+
+    def contexts(self) -> Counter[tuple[str, str]]:
+        """Count the calls whose context arrived, by (client service, server service)."""
+        arrived: Counter[tuple[str, str]] = Counter()
+        for operation in self.known():
+            if operation[1] not in (SpanKind.SERVER, SpanKind.CONSUMER):
+                continue
+            for (service, kind, _), number in self.of(operation).parents.items():
+                if number > 0 and (service != operation[0] or kind in (SpanKind.CLIENT, SpanKind.PRODUCER)):
+                    arrived[service, operation[0]] += number
+        return arrived
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give both windows as JSON values."""
+        return {"turned": self._turned, "windows": [_dump(window) for window in (self._before, self._now)]}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        before, now = (_load(window) for window in state["windows"])
+        self._turned, self._before, self._now = float(state["turned"]), before, now
+
+
+def _dump(window: Mapping[Operation, Kin]) -> list[Any]:
+    return [
+        [*operation, k.spans, k.roots, k.linked, k.absent, [[*parent, n] for parent, n in k.parents.items()], dict(k.callees)]
+        for operation, k in window.items()
+    ]
+
+
+def _load(rows: list[Any]) -> dict[Operation, Kin]:
+    window = {}
+    for service, kind, name, spans, roots, linked, absent, parents, callees in rows:
+        above = Counter({(p_service, p_kind, p_name): n for p_service, p_kind, p_name, n in parents})
+        window[service, kind, name] = Kin(spans, roots, linked, absent, above, Counter(callees))
+    return window
