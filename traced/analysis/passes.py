@@ -196,7 +196,7 @@ class Passes:
         """Let halves of calls come, and decide those that have waited; inside the detectors' fence, since a pass must not learn twice."""
         decided, mangled, contexts = NOTHING_DECIDED, MATCHES.empty_table(), CONTEXTS.empty_table()
         try:
-            known = Knowledge(self.history.answered(), self.history.aliases())
+            known = Knowledge(self.history.answered(), self.history.reached())
             mangled = come(known)
             decided = self.propagation.decide(until, known)
             contexts = self.propagation.contexts()

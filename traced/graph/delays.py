@@ -21,6 +21,9 @@ MAX_EDGES: Final = 5_000
 SAMPLES: Final = 128
 """Newest calls remembered of an edge; (request, response) delays, nanoseconds."""
 MIN_SAMPLES: Final = 8
+_QUARTILES_APART: Final = 1.35
+"""Of a normal distribution, in standard deviations."""
+_GRID_NANOS: Final = (2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 3e7)
 _SMALLEST_SCALE: Final = 50_000.0
 """Nanoseconds; below it a clock's resolution would pass for a regularity."""
 
@@ -40,9 +43,34 @@ class DelayModel:
     def fitted(cls, samples: Floats) -> DelayModel:
         """Fit to rows of (request, response)."""
         low, middle, high = np.quantile(samples, [0.25, 0.5, 0.75], axis=0)
-        scale = np.maximum((high - low) / 1.35, _SMALLEST_SCALE)
+        scale = np.maximum((high - low) / _QUARTILES_APART, _SMALLEST_SCALE)
         least = samples.min(axis=0) - 3 * scale
         return cls(middle[0], scale[0], least[0], middle[1], scale[1], least[1])
+
+
+def densest(samples: Floats) -> Floats:
+    """Give those of many (request, response) delays, most of them of pairs that do not belong together, that lie closest together.
+
+    Moving a receiver in time changes its request delay and leaves the sum of both: so chance spreads pairs of one sum evenly over request
+    delays, and true pairs, whose delays are alike, stand out from that. The cell that stands out most is chosen, over several widths.
+    """
+    request, total = samples[:, 0], samples.sum(axis=1)
+    low, high = np.quantile(request, [0.02, 0.98])
+    best, chosen = 0.0, samples[:0]
+    for width in _GRID_NANOS:
+        for offset in (0.0, 0.5):
+            column = np.floor(total / width + offset).astype(np.int64)
+            cell = np.floor(request / width + offset).astype(np.int64)
+            _, place, number = np.unique(np.column_stack([column, cell]), axis=0, return_inverse=True, return_counts=True)
+            place = place.ravel()
+            _, of_column, in_column = np.unique(column, return_inverse=True, return_counts=True)
+            by_chance = in_column[of_column] / max((high - low) / width, 1.0)
+            excess = number[place] * np.log(number[place] / by_chance) - (number[place] - by_chance)
+            excess[number[place] <= by_chance] = 0.0
+            top = int(excess.argmax())
+            if excess[top] > best:
+                best, chosen = float(excess[top]), samples[place == place[top]]
+    return chosen
 
 
 UNLEARNED: Final = DelayModel(1e6, 5e6, -50e6, 1e6, 5e6, -50e6)

@@ -17,7 +17,7 @@ from traced.graph.relation import Relation, span_columns
 from traced.model.span import FLAGS_IS_REMOTE, SpanKind
 
 _TEXTS: Final = (
-    "trace_state", "service_namespace", "service_version", "service_instance_id", "host", "telemetry_sdk_language", "name", "peer_name",
+    "trace_state", "service_namespace", "service_version", "service_instance_id", "host", "telemetry_sdk_language", "name", "peer_name", "server_address",
     "messaging_system", "messaging_destination", "messaging_message_id", "response_status", "error_type", "client_address", "user_agent",
     "http_request_method", "http_route", "url_path", "url_full", "rpc_service", "rpc_method",
 )  # fmt: skip

@@ -139,6 +139,14 @@ class History:
                 together.setdefault((service, name, peer), set()).update(callee for callee, number in callees.items() if callee and number > 0)
         return {call: frozenset(services) for call, services in together.items() if services}
 
+    def reached(self) -> dict[str, frozenset[str]]:
+        """Give, by address or peer name, the services that were reached there."""
+        together: dict[str, set[str]] = {}
+        for window in (self._before, self._now):
+            for address, services in window.aliases.items():
+                together.setdefault(address, set()).update(service for service, number in services.items() if service and number > 0)
+        return {address: frozenset(services) for address, services in together.items() if services}
+
     def tables(self) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and `instance_history`."""
         return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table()}

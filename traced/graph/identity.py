@@ -36,6 +36,7 @@ class ReceiverIdentity:
     rpc_service: str
     messaging_system: str
     messaging_destination: str
+    server_address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ class Knowledge:
 
     Attributes:
         answered: by (service, span name, peer name) of a caller, the services that answered its like.
-        aliases: addresses and peer names to the service that answers there; '' where several do.
+        reached: by address or peer name, the services that anybody reached there.
     """
 
     answered: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    reached: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def may_call(callers: Iterable[CallerIdentity], receivers: Iterable[ReceiverIdentity], known: Knowledge) -> dict[CallerIdentity, frozenset[ReceiverIdentity]]:
@@ -72,7 +73,7 @@ def _named(caller: CallerIdentity, known: Knowledge) -> set[str]:
     names = set(known.answered.get((caller.service, caller.name, caller.peer_name), ()))
     if caller.peer_name:
         # the first label of a host name is the service's in Kubernetes (cart.shop.svc.cluster.local) and in Compose
-        names |= {known.aliases.get(caller.peer_name, ""), caller.peer_name, caller.peer_name.split(".")[0]}
+        names |= {*known.reached.get(caller.peer_name, ()), caller.peer_name, caller.peer_name.split(".")[0]}
     return names - {""}
 
 
@@ -94,4 +95,4 @@ def _fits(caller: CallerIdentity, receiver: ReceiverIdentity, named: set[str]) -
         return (same_place and bool(caller.messaging_destination)) or (caller.kind == SpanKind.PRODUCER and receiver.service in named)
     if caller.kind == SpanKind.CLIENT and caller.messaging_system:
         return False
-    return receiver.service in named
+    return receiver.service in named or bool(caller.peer_name and caller.peer_name == receiver.server_address)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from traced.graph.assigning import assigned
 from traced.graph.columns import Ints, Mask, Unsigned, mix
-from traced.graph.delays import UNLEARNED, DelayModel, Edge, Floats
+from traced.graph.delays import UNLEARNED, DelayModel, Edge, Floats, densest
 from traced.graph.gates import Gates
 from traced.graph.identity import CallerIdentity, Knowledge, ReceiverIdentity, may_call
 from traced.model.span import SpanKind
@@ -36,7 +36,10 @@ OUTLIERS: Final = 0.05
 LEAST_CROWD: Final = 0.001
 _LARGEST: Final = 40.0
 _ROUNDS: Final = 40
-_LEARNING_ROUNDS: Final = 3
+_LEARNING_ROUNDS: Final = 4
+_LIKELY: Final = 0.3
+MOST: Final = 0.5
+_SUREST: Final = 0.98
 _MIN_UNAMBIGUOUS: Final = 8
 _SHIFTED: Final = 200
 """Receivers that are moved in time at random to learn how often a fit comes by chance."""
@@ -89,7 +92,18 @@ def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Call
         block = _Block(sides, gates, service, allowed, delays)
         if len(block.caller) and len(block.receiver):
             block.solve(result)
+    result.matches = _one_each(result.matches)
     return result
+
+
+def _one_each(matches: list[Match]) -> list[Match]:
+    """Keep the surest match of a caller that receivers of several services were matched with."""
+    best: dict[int, Match] = {}
+    for one in matches:
+        known = best.setdefault(one.caller, one)
+        if (one.confidence, -one.receiver) > (known.confidence, -known.receiver):
+            best[one.caller] = one
+    return list(best.values())
 
 
 class _Sides:
@@ -98,7 +112,7 @@ class _Sides:
     def __init__(self, callers: pa.Table, receivers: pa.Table) -> None:
         names = ["service_name", "kind", "name", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
         self.caller_identities, self.caller_identity = _identities(callers, names, CallerIdentity)
-        names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination"]
+        names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination", "server_address"]
         self.receiver_identities, self.receiver_identity = _identities(receivers, names, ReceiverIdentity)
         self.caller_times = _times(callers)
         self.receiver_times = _times(receivers)
@@ -209,7 +223,16 @@ class _Block:
     def _has_messages(self) -> bool:
         return bool((self._sides.caller_kind[self.caller] == SpanKind.PRODUCER).any())
 
-    # ------------------------------------------------------------------ learning from the unambiguous
+    # ------------------------------------------------------------------ learning from what is to be matched
+
+    def _begin_with(self, pairs: _Pairs) -> None:
+        """Guess the delays of edges of which nothing is known: true pairs are alike, pairs by chance are not."""
+        for edge in np.flatnonzero(~self._learned).tolist():
+            mine = self._edge_of[pairs.caller] == edge
+            if np.count_nonzero(mine) >= _MIN_UNAMBIGUOUS:
+                alike = densest(np.column_stack([pairs.request[mine], pairs.response[mine]]))
+                if len(alike) >= _MIN_UNAMBIGUOUS:
+                    self._models[edge] = DelayModel.fitted(alike)
 
     def _learn_from(self, pairs: _Pairs, sure: Mask) -> None:
         """Fit the delays of edges of which nothing was known to the pairs that are sure by now."""
@@ -226,14 +249,17 @@ class _Block:
         """Match the block."""
         pairs = self.candidates(skipped=result.skipped)
         if not self._learned.all():
-            sure = (_times_seen(pairs.receiver) == 1) & (_times_seen(pairs.caller) == 1)
+            self._begin_with(pairs)
             for _ in range(_LEARNING_ROUNDS):
-                self._learn_from(pairs, sure)
                 pairs = self.candidates()
-                sure = balanced(pairs.caller, pairs.receiver, pairs.weight) > 0.5
+                self._learn_from(pairs, balanced(pairs.caller, pairs.receiver, pairs.weight) > _LIKELY)
+            pairs = self.candidates()
         if not len(pairs.caller):
             return
         share = balanced(pairs.caller, pairs.receiver, pairs.weight)
+        # where most receivers have found a caller, the others are likelier to have theirs here too
+        prior = float(np.clip(share.sum() / len(self.receiver), PRIOR, _SUREST))
+        share = balanced(pairs.caller, pairs.receiver, pairs.weight, prior)
         chosen, left_out = assigned(pairs.caller, pairs.receiver, pairs.weight)
         result.skipped["component"] += left_out
         by_service = self._by_service(pairs, share)
@@ -267,6 +293,10 @@ class _Block:
         for edge, number in found.items():
             by_luck = (by_chance[edge] + 1) / (count * shifts + 2)
             bounds[edge] = _tail(number, count, by_luck)
+            if not self._learned[edge]:
+                # delays that were fitted to these very pairs explain some of them whatever they are: most, only where they are true
+                theirs = int(np.count_nonzero(self._edge_of[self.caller] == edge))
+                bounds[edge] = bounds[edge] if number >= MOST * min(count, theirs) else 1.0
         return bounds
 
 
@@ -329,7 +359,7 @@ def _times_seen(codes: Ints) -> Ints:
     return seen
 
 
-def balanced(caller: Ints, receiver: Ints, weight: Floats) -> Floats:
+def balanced(caller: Ints, receiver: Ints, weight: Floats, prior: float = PRIOR) -> Floats:
     """Turn weights into shares, so that those of each caller, and of each receiver, and of its having no other half, add up to one.
 
     Sinkhorn's balancing of the sparse matrix; the share is what is said for the pair with regard to all rivals on both sides.
@@ -338,7 +368,7 @@ def balanced(caller: Ints, receiver: Ints, weight: Floats) -> Floats:
         return np.zeros(0)
     _, c = np.unique(caller, return_inverse=True)
     _, r = np.unique(receiver, return_inverse=True)
-    ratio = np.exp(weight) * PRIOR / (1 - PRIOR)
+    ratio = np.exp(weight) * prior / (1 - prior)
     of_caller, of_receiver = np.ones(c.max() + 1), np.ones(r.max() + 1)
     for _ in range(_ROUNDS):
         of_receiver = 1 / (1 + np.bincount(r, ratio * of_caller[c]))
