@@ -66,7 +66,7 @@ _REMOTE = {"remote": FLAGS_HAS_IS_REMOTE | FLAGS_IS_REMOTE, "local": FLAGS_HAS_I
 _TIMES = {"+": "start", "~": "duration", "@": "arrival"}
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _TIME = re.compile(r"^(-?\d+(?:\.\d+)?)(ns|us|ms|s|min|h)$")
-_PLACE = re.compile(r"^(?:(?P<trace>[\w-]+):)?(?P<span>[\w-]+)(?:<(?P<parent>[\w-]+))?$")
+_PLACE = re.compile(r"^(?:(?P<trace>[\w.-]+):)?(?P<span>[\w-]+)(?:<(?P<parent>[\w-]+))?$")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ SELECT
     url_full,
     rpc_service,
     rpc_method,
-    messaging_message_id,
+    -- which message it is: its id, else its place in a log
+    coalesce(messaging_message_id, messaging_partition || '/' || messaging_offset) AS messaging_message_id,
     links,
     arrival_time_unix_nano
 FROM window_spans

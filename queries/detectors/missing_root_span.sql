@@ -1,6 +1,6 @@
 -- Which traces have no root, and which of their orphans stands topmost?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, spans BIGINT, absent BIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, spans BIGINT, absent BIGINT, cause VARCHAR, cause_confidence DOUBLE
 WITH topmost AS (
     SELECT
         t.trace,
@@ -22,6 +22,10 @@ SELECT
     s.start_time_unix_nano AS time_unix_nano,
     s.parent_span_id AS missing_span_id,
     topmost.spans,
-    topmost.absent
+    topmost.absent,
+    c.cause,
+    c.confidence AS cause_confidence
 FROM topmost
 JOIN pass_suspects s ON s.row = topmost.row
+JOIN orphan_causes c ON c.row = topmost.row
+WHERE c.cause <> 'sampled_out' -- its root was left out on purpose

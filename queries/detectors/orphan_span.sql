@@ -1,15 +1,35 @@
--- Which spans name a parent that is not in their trace?
+-- Which spans name a parent that is not in their trace, and why?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, flags UINTEGER
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR
 SELECT
-    trace_id_high,
-    trace_id_low,
-    span_id,
-    service_name AS service,
-    name AS signal_name,
-    start_time_unix_nano AS time_unix_nano,
-    parent_span_id AS missing_span_id,
-    kind,
-    flags
-FROM pass_suspects
-WHERE parent_absent
+    s.trace_id_high,
+    s.trace_id_low,
+    s.span_id,
+    s.service_name AS service,
+    s.name AS signal_name,
+    s.start_time_unix_nano AS time_unix_nano,
+    s.parent_span_id AS missing_span_id,
+    s.kind,
+    c.cause,
+    c.confidence,
+    c.parent_is_remote,
+    c.known_by,
+    c.spans,
+    c.present,
+    c.absent,
+    c.usual_parent,
+    c.caller_in_trace,
+    c.address_present,
+    c.address_absent,
+    c.sampled,
+    c.sampled_by,
+    c.traces_with_this_id,
+    c.id_shape,
+    c.mangled_caller,
+    c.mangled_span_id,
+    c.whole_trace_id_high,
+    c.whole_trace_id_low,
+    c.whole_service
+FROM pass_suspects s
+JOIN orphan_causes c ON c.row = s.row
+WHERE s.parent_absent

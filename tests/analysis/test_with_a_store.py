@@ -116,7 +116,7 @@ def test_a_restart_in_the_middle_goes_on_without_counting_twice(kept: Kept, save
     assert kept.counts() == {"orphan_span": 1, "missing_root_span": 1, "duplicate_span": 1}
     assert kept.graph() == {("user", "web", "virtual_node"): (2, 0), ("web", "cart", ""): (1, 0)}
     assert kept.analysis.spans_analyzed() == {"web": 4, "cart": 2}
-    assert kept.counters()["found", "orphan_span", "cart", "", ""] == 1
+    assert sum(n for key, n in kept.counters().items() if key[:3] == ("found", "orphan_span", "cart")) == 1
 
 
 def test_links_lead_to_spans_that_were_looked_at_long_before(kept: Kept) -> None:

@@ -50,7 +50,8 @@ def test_a_claim_with_peer_covers_that_peer_only():
 
 
 def test_only_listed_findings_are_explained():
-    assert explained("missing_server_span", "web", "cart")
+    assert explained("broken_propagation", "cart", "web")
+    assert not explained("missing_server_span", "web", "cart")
     assert explained("orphan_span", "payment", "")
     assert not explained("missing_server_span", "web", "pricing")
     assert not explained("orphan_span", "cart", "web")

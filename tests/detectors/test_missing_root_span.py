@@ -10,15 +10,15 @@ from looking import look
 DETECTOR = "missing_root_span"
 
 FIRES: Fires = {
-    "the only span names a parent that is not here": (["cart SERVER b<x"], {"b": {"service": "cart", "missing": "x", "confidence": 0.99, "spans": 1}}),
+    "the only span names a parent that is not here": (["cart SERVER b<x"], {"b": {"service": "cart", "missing": "x", "confidence": 0.5, "cause": "unknown", "spans": 1}}),
     "a tree below a lost root": (["web CLIENT b<x", "cart SERVER c<b", "cart INTERNAL d<c"], {"b": {"missing": "x", "spans": 3}}),
     "several children of the lost root: the first to begin, and one missing span": (
         ["web CLIENT c<x +5ms", "web CLIENT b<x +2ms", "web CLIENT d<x +9ms"],
-        {"b": {"missing": "x", "spans_without_parent": 1, "confidence": 0.99}},
+        {"b": {"missing": "x", "spans_without_parent": 1, "confidence": 0.85, "cause": "local_loss"}},
     ),
     "two absent parents: either may be the root, or neither": (
         ["web CLIENT b<x +1ms", "cart SERVER c<y +2ms"],
-        {"b": {"missing": "x", "spans_without_parent": 2, "confidence": 0.9}},
+        {"b": {"missing": "x", "spans_without_parent": 2, "confidence": 0.765}},
     ),
     "one in each of two traces": (["web CLIENT one:b<x", "web CLIENT two:b<x"], {"one:b": {}, "two:b": {}}),
     "a consumer whose producer's trace was lost": (["billing CONSUMER k<p"], {"k": {}}),

@@ -9,7 +9,7 @@ from cases import Expected, Fires, Silent, check_fires, check_silent, fires, sta
 from looking import look
 from spans import many
 
-from traced.detectors.missing_server_span import answered_bound
+from traced.graph.shares import least_share
 from traced.model.occurrence import Level
 
 DETECTOR = "missing_server_span"
@@ -116,11 +116,11 @@ def test_a_trace_of_which_spans_were_left_out_is_said_to_lack_none() -> None:
 
 @pytest.mark.parametrize(("answered", "calls", "at_least"), [(0, 0, 0.0), (0, 30, 0.0), (20, 20, 0.88), (30, 31, 0.86), (95, 100, 0.9), (1000, 1000, 0.997)])
 def test_the_bound_is_below_the_share_and_rises_with_the_number_of_calls(answered: int, calls: int, at_least: float) -> None:
-    bound = answered_bound(answered, calls)
+    bound = least_share(answered, calls)
     assert at_least - 0.005 <= bound <= (answered / calls if calls else 0.0) + 1e-12
 
 
 def test_confidence_is_the_bound_and_the_evidence_names_the_numbers() -> None:
     one = look([*ANSWERED, "web SERVER a", "web CLIENT b<a addr=cart"]).found(DETECTOR)["b"]
-    assert one.confidence == pytest.approx(answered_bound(30, 31), abs=1e-4)
+    assert one.confidence == pytest.approx(least_share(30, 31), abs=1e-4)
     assert one.context == {"calls": 31, "answered": 30, "answered_share_at_least": one.confidence, "outcome": "ok  "}

@@ -38,9 +38,16 @@ FIRES: Fires = {
     ),
     "flags that say the parent was in this process": (["cart SERVER a", "cart INTERNAL c<x local"], {"c": {"parent_is_remote": False}}),
     "flags that say the parent was in another process": (["cart SERVER b<x remote"], {"b": {"parent_is_remote": True}}),
-    "no flags about the parent: nothing is said of where it was": (["cart SERVER b<x"], {"b": {"parent_is_remote": None}}),
+    "no flags about the parent: by its kind a SERVER's is in another process": (
+        ["cart SERVER b<x"],
+        {"b": {"parent_is_remote": True, "known_by": "kind", "cause": "unknown"}},
+    ),
+    "no flags and no kind: nothing is said of where the parent was": (
+        ["cart UNSPECIFIED b<x"],
+        {"b": {"parent_is_remote": None, "known_by": "", "cause": "unknown"}},
+    ),
     "a low byte of 0, as Python's exporter sends of sampled spans": (["cart INTERNAL b<x flags=0x100"], {"b": {"parent_is_remote": False}}),
-    "bits that mean nothing yet are not read": (["cart SERVER b<x flags=0xfffff400"], {"b": {"parent_is_remote": None}}),
+    "bits that mean nothing yet are not read": (["cart SERVER b<x flags=0xfffff400"], {"b": {"parent_is_remote": True, "known_by": "kind"}}),
     "a span sent twice whose parent was lost is one orphan": (["cart SERVER b<x", "cart SERVER b<x"], {"b": {"missing": "x"}}),
     "one process that exports a lost span's child under two names is one line": (["cart SERVER b<x", "basket SERVER b<x"], {"b": {"service": "basket"}}),
     "a child of an orphan's orphan, each with its own lost parent": (["a SERVER b<x", "b SERVER c<y"], {"b": {"missing": "x"}, "c": {"missing": "y"}}),
@@ -104,5 +111,5 @@ def test_a_trace_of_which_spans_were_left_out_is_said_to_lack_none() -> None:
 
 def test_its_sentence_counts() -> None:
     one = look(["cart SERVER b<x"]).found(DETECTOR)["b"]
-    assert sentence(one, 1) == "1 'cart server' span names a parent that never arrived."
-    assert sentence(one, 7) == "7 'cart server' spans name a parent that never arrived."
+    assert sentence(one, 1) == "1 'cart server' span names a parent that never arrived: why is not known."
+    assert sentence(one, 7) == "7 'cart server' spans name a parent that never arrived: why is not known."

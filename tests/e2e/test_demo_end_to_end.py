@@ -108,7 +108,7 @@ def test_faults_that_happen_a_known_number_of_times_are_counted_exactly(outcome:
     }
     assert {claim: occurrences(findings, claim) for claim in exact} == exact
     # one that is looked at before enough calls like it were seen is not claimed
-    assert without_context - 1 <= occurrences(findings, faults.Claim("missing_server_span", "web", "cart")) <= without_context
+    assert without_context - 1 <= occurrences(findings, faults.Claim("broken_propagation", "cart", "web")) <= without_context
 
 
 def test_the_graph_has_every_expected_edge_and_no_service_that_does_not_exist(outcome: Outcome):

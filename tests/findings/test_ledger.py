@@ -22,7 +22,9 @@ NOTHING: frozenset[str] = frozenset()
 
 def ledger(telemetry: Telemetry | None = None, **settings_: Any) -> Ledger:
     """Give an empty ledger."""
-    return Ledger(FindingsSettings(**settings_), telemetry or Telemetry(), {i: Wording(lambda o, n: f"{n} {o.signal_name}.", f"mend {i}") for i in IDS})
+    return Ledger(
+        FindingsSettings(**settings_), telemetry or Telemetry(), {i: Wording(lambda o, n: f"{n} {o.signal_name}.", lambda _, i=i: f"mend {i}") for i in IDS}
+    )
 
 
 def found(trace: tuple[int, int] = ONE, span: int = 1, **fields: Any) -> Occurrence:

@@ -11,6 +11,7 @@ from shared_data import analyzed, edges, found, levels, mutate, needs_data, trut
 
 from traced.daemon import AnalysisReport
 from traced.model.edge import EdgeKey
+from traced.model.span import span_id_hex, trace_id_hex
 
 pytestmark = [needs_data, pytest.mark.timeout(300)]
 
@@ -53,7 +54,16 @@ def test_opensearch_has_the_13_edges_that_data_prepper_drew_and_31_traces_withou
     assert len(found(report, "missing_root_span")) == 31
 
 
-@pytest.mark.parametrize("name", ["dsb_hotel", "node_chain", "dsb_media", "dsb_social", "hotrod", "trainticket_zipkin_v1", "datadog_messaging"])
+def test_messages_whose_id_came_without_a_context_are_named_with_their_producers() -> None:
+    report = analyzed("otlp/datadog_messaging")
+    broken = [o for o in report.occurrences if o.id == "broken_propagation"]
+    # tests of Azure's queues with propagation switched off: the same message id on both sides, and neither parent nor link
+    assert {(o.peer, o.service) for o in broken} == {("azure_servicebus", "test-func"), ("azure_eventhubs", "test-func")}
+    assert len(broken) == 12
+    assert {level for detector, level in levels(report) if detector != "broken_propagation"} <= {"improvement", "information"}
+
+
+@pytest.mark.parametrize("name", ["dsb_hotel", "node_chain", "dsb_media", "dsb_social", "hotrod", "trainticket_zipkin_v1"])
 def test_of_a_set_that_lacks_nothing_nothing_is_said_to_be_missing_and_nothing_is_a_violation(name: str) -> None:
     said = levels(analyzed(f"otlp/{name}"))
     assert {d for d, _ in said} & set(MISSING) == set()
@@ -71,7 +81,13 @@ def test_the_whole_hotel_is_five_edges_of_a_thousand_calls() -> None:
 
 def test_zipkin_sets_show_the_ids_that_five_receivers_share_and_six_orphans() -> None:
     report = analyzed("otlp/zipkin_real")
-    assert levels(report) == {("orphan_span", "violation"): 6, ("conflicting_span", "violation"): 2, ("clock_skew", "information"): 1}
+    assert levels(report) == {
+        ("orphan_span", "violation"): 6,
+        ("conflicting_span", "violation"): 2,
+        ("clock_skew", "information"): 1,
+        # in traces of hundreds of spans: auth twice, bookie and platformapi once
+        ("span_flood", "information"): 4,
+    }
     conflicts = [o for o in report.occurrences if o.id == "conflicting_span"]
     assert {o.context["repeats"] for o in conflicts} == {4}
 
@@ -101,11 +117,14 @@ def test_dropped_servers_are_the_orphans_and_the_lonely_clients_of_the_truth() -
     assert set(levels(report)) == {("orphan_span", "violation"), ("missing_server_span", "violation"), ("clock_skew", "information")}
 
 
-def test_callees_that_began_a_new_trace_leave_their_callers_alone() -> None:
+def test_callees_that_began_a_new_trace_are_named_with_their_callers() -> None:
     report, known = analyzed("mutated/dsb_hotel.cut_newtrace"), truth("mutated/dsb_hotel.cut_newtrace")
-    assert found(report, "orphan_span") == []
+    assert found(report, "orphan_span") == found(report, "missing_server_span") == []
+    assert Counter(found(report, "broken_propagation")) == Counter((t["new_trace"], t["span"]) for t in known["truth"])
     # the caller may have moved to a new trace too, when a cut hit further up: its span id tells
-    assert Counter(span for _, span in found(report, "missing_server_span")) == Counter(t["true_parent"] for t in known["truth"])
+    callers = {(trace_id_hex(*o.trace_id), span_id_hex(o.span_id)): o for o in report.occurrences if o.id == "broken_propagation"}
+    right = [t for t in known["truth"] if span_id_hex((callers[t["new_trace"], t["span"]].matched or (0, 0, 0))[2]) == t["true_parent"]]
+    assert len(right) >= 0.99 * len(known["truth"])
     assert len(known["truth"]) == 246
 
 
@@ -197,25 +216,27 @@ def test_a_redelivery_is_another_message_and_nothing_is_wrong(tmp_path: Path) ->
     whole = analyzed("otlp/datadog_messaging")
     assert known["truth"]
     assert report.counts["spans"] > whole.counts["spans"]
-    assert {key for key in levels(report) if key[1] == "violation"} == set()
+    assert {key for key in levels(report) if key[1] == "violation"} == {("broken_propagation", "violation")}
+    assert len(found(report, "broken_propagation")) == len(found(whole, "broken_propagation"))
 
 
 @pytest.mark.parametrize("source", ["dsb_hotel", "node_chain"])
 def test_mangled_parents_are_orphans_and_their_callers_are_not_said_to_lack_a_span(tmp_path: Path, source: str) -> None:
     report, known = mutate(tmp_path, source, "cut_wrongparent", "--rate", "0.05")
     assert Counter(found(report, "orphan_span")) == Counter((t["trace"], t["span"]) for t in known["truth"])
+    assert {o.cause for o in report.occurrences if o.id == "orphan_span"} == {"propagation_mangled"}
     assert found(report, "missing_server_span") == []
     assert found(report, "missing_root_span") == []
 
 
-def test_a_second_root_in_its_trace_is_not_said_to_be_missing_at_its_caller(tmp_path: Path) -> None:
+def test_a_second_root_in_its_trace_is_named_with_its_caller_which_is_not_said_to_lack_it(tmp_path: Path) -> None:
     report, known = mutate(tmp_path, "dsb_hotel", "cut_sametrace", "--rate", "0.05")
-    assert known["truth"]
-    assert {d for d, _ in levels(report)} == {"clock_skew"}
+    assert Counter(found(report, "broken_propagation")) == Counter((t["trace"], t["span"]) for t in known["truth"])
+    assert {d for d, _ in levels(report)} == {"clock_skew", "broken_propagation"}
 
 
 def test_a_consumer_that_begins_a_trace_with_a_link_is_as_good_as_a_child(tmp_path: Path) -> None:
     report, known = mutate(tmp_path, "datadog_messaging", "link_newtrace", "--rate", "1")
     assert known["truth"] or edges(report) == edges(analyzed("otlp/datadog_messaging"))
     assert edges(report, within=True) == edges(analyzed("otlp/datadog_messaging"), within=True)
-    assert {key for key in levels(report) if key[1] == "violation"} == set()
+    assert found(report, "broken_propagation") == found(analyzed("otlp/datadog_messaging"), "broken_propagation")

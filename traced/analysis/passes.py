@@ -22,12 +22,15 @@ from traced.config import GraphSettings
 from traced.detectors import Detector
 from traced.errors import ConfigurationError
 from traced.graph import relation
+from traced.graph.absence import Absences
 from traced.graph.calls import Naming
+from traced.graph.causes import with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.identity import Knowledge
 from traced.graph.service_graph import difference, edges
+from traced.graph.trace_ids import RecentTraceIds
 from traced.model.edge import EdgeCounts, EdgeKey
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
@@ -138,6 +141,8 @@ class Passes:
         self.history = History()
         self.late_links = LateLinks()
         self.propagation = Propagation(hold_nanos)
+        self.absences = Absences()
+        self.trace_ids = RecentTraceIds()
         self.reporting: dict[str, float] = {}
 
     def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
@@ -158,7 +163,7 @@ class Passes:
         made = self._relate(forest)
         earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
         counted = self._threads.submit(_edges, made, earlier)
-        tables = relation.tables(made, look.again, settled.repeats)
+        tables = relation.tables(made, look.again, settled.repeats, self.trace_ids)
         self._workbench.register(tables)
         clocks = self._workbench.rows(self._analysis_queries["clock_pairs"])
         outcome.edges = counted.result()
@@ -171,8 +176,10 @@ class Passes:
         seen = self.propagation.learn(made, earlier, look.fresh, now)
         if learn_only:
             return outcome
-        self._workbench.register(self.history.tables())
+        evidence = self.absences.evidence(made, seen, self.propagation.operations)
+        self._workbench.register({"orphan_evidence": evidence, **self.history.tables()})
         self._match(outcome, lambda known: self.propagation.come(made, seen, look.again, until, known), until)
+        self._workbench.register({"orphan_causes": with_causes(self._workbench.run(self._analysis_queries["orphan_facts"]))})
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))

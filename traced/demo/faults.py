@@ -96,9 +96,14 @@ _LOSES_CONTEXT = PlantedFault(
     name="loses_context",
     what_is_planted=f"one product page in {LOST_CONTEXT_EVERY} asks for the cart through an old HTTP helper that sends no traceparent header",
     where="web, GET /products/{product_id} → cart, GET /carts/{cart_id}",
-    what_traced_says="missing_server_span: web called cart, was answered, and no SERVER span hangs below the call; nearly all other such calls have one",
-    expected=(Expectation("missing_server_span", "web", "cart", minimum=2),),
-    not_expected=(Claim("orphan_span", "cart"), Claim("missing_root_span", "cart"), Claim("missing_root_span", "web")),
+    what_traced_says="broken_propagation: web does not pass its context to cart; each SERVER span that began a trace of its own is named with its caller",
+    expected=(Expectation("broken_propagation", "cart", "web", minimum=2),),
+    not_expected=(
+        Claim("missing_server_span", "web", "cart"),
+        Claim("orphan_span", "cart"),
+        Claim("missing_root_span", "cart"),
+        Claim("missing_root_span", "web"),
+    ),
 )
 _REPORTS_NOTHING = PlantedFault(
     name="reports_nothing",

@@ -2,7 +2,8 @@
 
 Criteria:
     The trace has settled, none of its spans is without a parent id, and none of them is its own ancestor. One occurrence a
-    trace, at its topmost orphan: the one that began first.
+    trace, at its topmost orphan: the one that began first, with the cause that `orphan_span` has there. Where that span's caller did not
+    sample the trace, nothing is said; where it reports nothing at all, it is information.
 
 Rationale:
     Without the root nobody knows what was asked for, by whom, or how long it took in all; searches by root and by trace duration
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import UPSTREAM_SILENT
 from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_root_span"
@@ -33,14 +35,15 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     for trace_id, row in iterate(rows):
         yield Occurrence(
             id=ID,
-            level=LEVEL,
+            level=Level.INFORMATION if row["cause"] == UPSTREAM_SILENT else LEVEL,
+            cause=row["cause"],
             trace_id=trace_id,
             span_id=row["span_id"],
             service=row["service"],
             signal_name=row["signal_name"],
             time_unix_nano=row["time_unix_nano"],
             # with several absent parents the root may be any of them, or none
-            confidence=0.99 if row["absent"] == 1 else 0.9,
+            confidence=round((1.0 if row["absent"] == 1 else 0.9) * row["cause_confidence"], 4),
             missing_span_id=row["missing_span_id"],
             context={"spans": row["spans"], "spans_without_parent": row["absent"]},
         )

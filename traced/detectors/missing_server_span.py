@@ -25,9 +25,9 @@ When it is wrong:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import sqrt
 
 from traced.detectors import Row, iterate
+from traced.graph.shares import least_share
 from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_server_span"
@@ -36,14 +36,12 @@ LEVEL = Level.VIOLATION
 NOT_REACHED = "not_reached"
 MIN_CALLS = 20
 MIN_ANSWERED_SHARE = 0.8
-_Z_95 = 1.6448536269514722
-"""One-sided 95 % quantile of the normal distribution."""
 
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     """Keep the unanswered calls whose kind is regularly answered."""
     for trace_id, row in iterate(rows):
-        bound = answered_bound(row["answered"], row["calls"])
+        bound = least_share(row["answered"], row["calls"])
         if row["calls"] < MIN_CALLS or bound < MIN_ANSWERED_SHARE:
             continue
         responded = row["responded"]
@@ -60,16 +58,6 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
             confidence=round(bound, 4),
             context={"calls": row["calls"], "answered": row["answered"], "answered_share_at_least": round(bound, 4), "outcome": row["outcome"]},
         )
-
-
-def answered_bound(answered: int, calls: int) -> float:
-    """Give the lower one-sided 95 % bound (Wilson score) of the share answered of calls."""
-    if not calls:
-        return 0.0
-    share, square = answered / calls, _Z_95 * _Z_95
-    centre = share + square / (2 * calls)
-    spread = _Z_95 * sqrt(share * (1 - share) / calls + square / (4 * calls * calls))
-    return (centre - spread) / (1 + square / calls)
 
 
 def sentence(occurrence: Occurrence, count: int) -> str:

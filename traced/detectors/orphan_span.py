@@ -4,6 +4,15 @@ Criteria:
     The span's parent id is not zero, and no span of its trace has that id once the trace has settled. Either half of a shared
     span id counts as the parent. Each orphan is one occurrence; several under one absent parent name the same missing span.
 
+    The cause is the first that holds. `propagation_mangled`: the parent was in another process, and an unanswered caller that fits lies
+    in the same trace, or the parent is in a trace of whose id this one has half, or the absent id is half of the trace id or is named in
+    several traces. `local_loss`: the parent was in the same process, by the span's flags, or where these say nothing by its kind and by
+    where its like have their parents. `sampled_out`: a service that usually calls this operation has no span in the trace and does not
+    sample it, by the threshold that its spans carry (`tracestate`), or because all its traces lie below a cut through the trace ids, as
+    ratio samplers make it, and this one above. `upstream_silent`: the parent was in another process, and what calls so reports nothing:
+    no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the parent was in another
+    process, and its service reports otherwise. `unknown`: none of these can be told.
+
 Rationale:
     The absent parent is proof that a span is missing: the child saw its id. What lies above it in the trace, who called and how
     long that took, is gone. This is Instrumentation Score's rule SPA-002.
@@ -15,44 +24,130 @@ How to fix:
 
 When it is wrong:
     The parent may still be running when its trace has long been quiet: it is found when it ends, and the finding is withdrawn.
-    The caller may lie outside what this daemon sees (a browser, a gateway, another team): then nothing is lost here.
-    A sampler that decides per service drops parents on purpose. Why a span is absent is not decided by this detector yet.
+    That a parent is absent is near certain; doubt belongs to the cause, and the confidence is that of the cause. Where spans carry no flags
+    (`Span.flags`, bits 8 and 9), kind and habit decide whether the parent was in the same process. A caller that is external (a browser, another
+    team's gateway) is silent and no fault of yours: then the finding is an improvement at most. With few calls there is no habit yet, and the cause
+    is `unknown`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import LOCAL_LOSS, PROPAGATION_MANGLED, SAMPLED_OUT, UNKNOWN, UPSTREAM_LOSS, UPSTREAM_SILENT
 from traced.model.occurrence import Level, Occurrence
-from traced.model.span import FLAGS_HAS_IS_REMOTE, FLAGS_IS_REMOTE, SpanKind
+from traced.model.span import SpanKind, span_id_hex, trace_id_hex
 
 ID = "orphan_span"
 LEVEL = Level.VIOLATION
 
+_FIRST_FACT: Final = 7
+"""Columns of the query before `kind`: ids, names and time, which differ from orphan to orphan."""
 _KINDS = {int(kind): kind.name for kind in SpanKind}
+_LEVELS = {SAMPLED_OUT: Level.INFORMATION, UPSTREAM_SILENT: Level.IMPROVEMENT}
 
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
-    """Turn each orphan into an occurrence."""
+    """Turn each orphan into an occurrence with its cause; many have all but their ids and times in common."""
+    known: dict[tuple[Any, ...], _Verdict] = {}
     for trace_id, row in iterate(rows):
-        flags = row["flags"]
-        remote = bool(flags & FLAGS_IS_REMOTE) if flags & FLAGS_HAS_IS_REMOTE else None
+        facts = (row["service"], *tuple(row.values())[_FIRST_FACT:])
+        verdict = known.get(facts)
+        if verdict is None:
+            verdict = known[facts] = _judge(row)
         yield Occurrence(
             id=ID,
-            level=LEVEL,
+            level=_LEVELS.get(verdict.cause, LEVEL),
+            cause=verdict.cause,
             trace_id=trace_id,
             span_id=row["span_id"],
             service=row["service"],
+            peer=verdict.peer,
             signal_name=row["signal_name"],
             time_unix_nano=row["time_unix_nano"],
-            confidence=0.99,
+            confidence=verdict.confidence,
             missing_span_id=row["missing_span_id"],
-            context={"kind": _KINDS.get(row["kind"], str(row["kind"])), "parent_is_remote": remote},
+            context=verdict.context,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    cause: str
+    confidence: float
+    peer: str
+    context: dict[str, Any]
+
+
+def _judge(row: Row) -> _Verdict:
+    cause = row["cause"]
+    context = {
+        "kind": _KINDS.get(row["kind"], str(row["kind"])),
+        "parent_is_remote": row["parent_is_remote"],
+        "known_by": row["known_by"],
+        "spans_of_the_operation": row["spans"],
+        "with_a_parent_here": row["present"],
+        "without": row["absent"],
+        **_more(row, cause),
+    }
+    return _Verdict(cause, row["confidence"], _peer(row, cause), context)
+
+
+def _peer(row: Row, cause: str) -> str:
+    if cause == PROPAGATION_MANGLED:
+        return row["mangled_caller"] or row["whole_service"] or ""
+    if cause == LOCAL_LOSS:
+        return ""
+    return row["caller_in_trace"] or (row["usual_parent"] if row["usual_parent"] != row["service"] else "")
+
+
+def _more(row: Row, cause: str) -> dict[str, str | int]:
+    """Give the facts that decided, beside the habits."""
+    if cause == PROPAGATION_MANGLED:
+        named = {"caller_span_id": span_id_hex(row["mangled_span_id"])} if row["mangled_span_id"] else {}
+        if row["whole_service"] is not None:
+            named = {"trace_of_the_parent": trace_id_hex(row["whole_trace_id_high"], row["whole_trace_id_low"])}
+        return {**named, "traces_with_this_parent_id": row["traces_with_this_id"], "parent_id_is": row["id_shape"]}
+    if cause == SAMPLED_OUT:
+        return {"sampling_known_by": row["sampled_by"]}
+    if cause in (UPSTREAM_LOSS, UPSTREAM_SILENT):
+        return {
+            "caller_in_this_trace": row["caller_in_trace"],
+            "from_this_address_with_a_parent": row["address_present"],
+            "from_this_address_without": row["address_absent"],
+            "sampled_by_its_callers": row["sampled"],
+        }
+    return {}
+
+
+_WHY: Final = {
+    PROPAGATION_MANGLED: "its id was changed on the way from {peer}",
+    SAMPLED_OUT: "{peer} did not sample it",
+    LOCAL_LOSS: "{service} lost it itself",
+    UPSTREAM_SILENT: "its caller reports nothing",
+    UPSTREAM_LOSS: "{peer} lost it",
+    UNKNOWN: "why is not known",
+}
+_FIX: Final = {
+    PROPAGATION_MANGLED: "Look at what lies between {peer} and {service}: a proxy that makes up span ids or rewrites headers, or B3 beside W3C headers.",
+    SAMPLED_OUT: "Nothing is lost. To have whole traces, let every service use a parent-based sampler, or sample at the tail by trace id.",
+    LOCAL_LOSS: "Look at the exporter of {service}: its queue's size and export interval, the flush at shutdown, and spans that are never ended.",
+    UPSTREAM_SILENT: "Instrument what calls {service} so, or point its exporter here; if it is external, nothing is wrong with {service}.",
+    UPSTREAM_LOSS: "Look at the exporter of {peer}: its queue's size, timeouts, the flush at shutdown; then at the Collector before it.",
+    UNKNOWN: "Let SDKs send Span.flags (OTLP 1.1 and newer) and, where they sample by probability, the threshold in tracestate: then this can be told.",
+}
+
+
+def fix(occurrence: Occurrence) -> str:
+    """Say where to look, by cause."""
+    return _FIX[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
 
 
 def sentence(occurrence: Occurrence, count: int) -> str:
     """Say it in one sentence."""
     spans = "span names" if count == 1 else "spans name"
-    return f"{count} {occurrence.signal_name!r} {spans} a parent that never arrived."
+    why = _WHY[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
+    return f"{count} {occurrence.signal_name!r} {spans} a parent that never arrived: {why}."

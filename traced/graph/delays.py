@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from traced.graph.columns import distinct
+from traced.graph.columns import Ints, distinct
 from traced.graph.relation import Relation
 
 Edge = tuple[str, str, bool]
@@ -24,6 +24,8 @@ MIN_SAMPLES: Final = 8
 _QUARTILES_APART: Final = 1.35
 """Of a normal distribution, in standard deviations."""
 _GRID_NANOS: Final = (2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 3e7)
+_BESIDE: Final = (-4, -3, -2, 2, 3, 4)
+"""Cells that say how many pairs chance puts into one; the nearest two may hold a part of what stands out."""
 _SMALLEST_SCALE: Final = 50_000.0
 """Nanoseconds; below it a clock's resolution would pass for a regularity."""
 
@@ -52,7 +54,8 @@ def densest(samples: Floats) -> Floats:
     """Give those of many (request, response) delays, most of them of pairs that do not belong together, that lie closest together.
 
     Moving a receiver in time changes its request delay and leaves the sum of both: so chance spreads pairs of one sum evenly over request
-    delays, and true pairs, whose delays are alike, stand out from that. The cell that stands out most is chosen, over several widths.
+    delays, and true pairs, whose delays are alike, stand out. The cell of a grid is chosen, over several widths, that stands out most both
+    from the average of its sum and from the cells beside it.
     """
     request, total = samples[:, 0], samples.sum(axis=1)
     low, high = np.quantile(request, [0.02, 0.98])
@@ -61,16 +64,25 @@ def densest(samples: Floats) -> Floats:
         for offset in (0.0, 0.5):
             column = np.floor(total / width + offset).astype(np.int64)
             cell = np.floor(request / width + offset).astype(np.int64)
-            _, place, number = np.unique(np.column_stack([column, cell]), axis=0, return_inverse=True, return_counts=True)
-            place = place.ravel()
-            _, of_column, in_column = np.unique(column, return_inverse=True, return_counts=True)
-            by_chance = in_column[of_column] / max((high - low) / width, 1.0)
-            excess = number[place] * np.log(number[place] / by_chance) - (number[place] - by_chance)
-            excess[number[place] <= by_chance] = 0.0
+            reach = int(np.ptp(cell)) + 2 * _BESIDE[-1] + 1
+            key = (column - column.min()) * reach + (cell - cell.min()) + _BESIDE[-1]
+            keys, place, number = np.unique(key, return_inverse=True, return_counts=True)
+            beside = np.mean([_count_at(keys, number, keys + step) for step in _BESIDE], axis=0)
+            _, of_column = np.unique(keys // reach, return_inverse=True)
+            evenly = np.bincount(of_column, number)[of_column] / max((high - low) / width, 1.0)
+            by_chance = np.maximum(np.maximum(beside, evenly), 0.5)
+            excess = np.where(number > by_chance, number * np.log(number / by_chance) - (number - by_chance), 0.0)
             top = int(excess.argmax())
             if excess[top] > best:
-                best, chosen = float(excess[top]), samples[place == place[top]]
+                best, chosen = float(excess[top]), samples[place == top]
     return chosen
+
+
+def _count_at(keys: Ints, number: Ints, wanted: Ints) -> Ints:
+    """Give the counts of some cells, 0 of empty ones."""
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    counts: Ints = np.where(keys[at] == wanted, number[at], 0)
+    return counts
 
 
 UNLEARNED: Final = DelayModel(1e6, 5e6, -50e6, 1e6, 5e6, -50e6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +19,17 @@ class Gates:
 
     def __init__(self, callers: pa.Table, receivers: pa.Table) -> None:
         """Number the texts of both sides together."""
-        self._same = [_together(callers, receivers, name) for name in ("http_request_method", "rpc_method", "rpc_service")]
+        self._same = [_together(callers, receivers, name) for name in ("http_request_method", "rpc_method", "rpc_service", "messaging_destination")]
         self._status = _together(callers, receivers, "response_status", _http_status)
         self._message = _together(callers, receivers, "messaging_message_id")
         self._path = _coded([_path(*parts) for parts in _texts(callers, "url_path", "url_full")])
         self._target = _coded(list(zip(*_texts_apart(receivers, "url_path", "url_full", "http_route"), strict=True)))
 
-    def agree(self, caller: Ints, receiver: Ints) -> Mask:
-        """Say of pairs of rows whether nothing contradicts; what one side does not say does not."""
+    def agree(self, caller: Ints, receiver: Ints, same_trace: Mask) -> Mask:
+        """Say of pairs of rows whether nothing contradicts; what one side does not say does not.
+
+        Within one trace another path is no contradiction: something between them may have rewritten it.
+        """
         fits = np.ones(len(caller), bool)
         for mine, theirs in (*self._same, self._status, self._message):
             a, b = mine[caller], theirs[receiver]
@@ -37,7 +39,7 @@ class Gates:
         pairs, place = np.unique(codes[caller] * len(targets) + kinds[receiver], return_inverse=True)
         verdict = np.array([_paths_agree(paths[p // len(targets)], *targets[p % len(targets)]) for p in pairs.tolist()], bool)
         if len(pairs):
-            fits &= verdict[place]
+            fits &= verdict[place] | same_trace
         return fits
 
     def same_message(self, caller: Ints, receiver: Ints) -> Mask:
@@ -79,12 +81,11 @@ def _http_status(text: str) -> str:
 
 def _path(path: str, full: str) -> str:
     """Give the path without its query; '' where the span does not say."""
-    if path:
-        return path.split("?", 1)[0]
-    try:
-        return urlsplit(full).path if full else ""
-    except ValueError:
-        return ""
+    if not path:
+        # of SCHEME://HOST/PATH?QUERY#FRAGMENT; some write the path alone
+        rest = full.partition("://")[2] or full
+        path = rest[rest.find("/") :] if "/" in rest else ""
+    return path.split("?", 1)[0].split("#", 1)[0]
 
 
 @lru_cache(100_000)

@@ -39,8 +39,8 @@ HALVES: Final = pa.schema(
         ("again", pa.bool_()),
     ],
 )
-"""One row a half. `expected`: the service that a span of this operation calls straight nearly always, and this one did not ('' for a
-CLIENT or PRODUCER). `again`: its trace was looked at before."""
+"""One row a half. `expected`: the service that spans of this operation mostly reach, and this one did not ('' for one that nobody
+answered). `again`: its trace was looked at before."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5
@@ -64,7 +64,7 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
     texts = made.calls.names.texts
     found = []
     for number, operation in enumerate(seen.operations):
-        if operation[1] in (SpanKind.CLIENT, SpanKind.PRODUCER):
+        if operation[1] == SpanKind.CLIENT:
             continue
         kin = known.of(operation)
         if kin.spans < MIN_SPANS:
@@ -73,7 +73,8 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
             if calling < MIN_CALLING_SHARE * kin.spans or service == operation[0]:
                 continue
             have = caller[callee == (texts.index(service) if service in texts else -1)]
-            rows = np.flatnonzero(seen.of == number)
+            # a PRODUCER that nobody answered is lonely already
+            rows = np.flatnonzero((seen.of == number) & ~made.calls.unanswered)
             lack = rows[~np.isin(rows, have)]
             if len(lack):
                 found.append((lack, service))

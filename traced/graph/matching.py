@@ -41,9 +41,12 @@ _LIKELY: Final = 0.3
 MOST: Final = 0.5
 _SUREST: Final = 0.98
 _MIN_UNAMBIGUOUS: Final = 8
+LONGEST: Final = 600e9
+"""Nanoseconds that a message may take."""
+_SPREADS: Final = 10
+"""Spreads of the request's delay by which a receiver's clock may be ahead of what its caller's time has room for."""
 _SHIFTED: Final = 200
-"""Receivers that are moved in time at random to learn how often a fit comes by chance."""
-_MAX_SHIFTS: Final = 40
+"""Receivers that are moved in time at random, at least, to learn how often a fit comes by chance."""
 CHANCE: Final = 0.01
 """So rarely may chance produce as many fits as were found."""
 
@@ -141,10 +144,11 @@ def _traces(table: pa.Table) -> Unsigned:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Candidates: rows of callers and receivers of a block, their log weight against chance, and the two delays."""
+    """Candidates: rows of callers and receivers, the receiver's place among those asked for, the log weight against chance, and the two delays."""
 
     caller: Ints
     receiver: Ints
+    place: Ints
     weight: Floats
     request: Floats
     response: Floats
@@ -163,6 +167,8 @@ class _Block:
         self.caller: Ints = callers[np.argsort(sides.caller_times[0][callers], kind="stable")]
         self._edges: list[Edge] = []
         self._learn_edges(delays)
+        self._messages = np.asarray(sides.caller_kind[self.caller] == SpanKind.PRODUCER)
+        self._room = self._rooms()
         self._crowd = self._crowding()
 
     def _learn_edges(self, delays: Callable[[Edge], DelayModel | None]) -> None:
@@ -175,53 +181,56 @@ class _Block:
         self._learned = np.array([model is not None for model in found])
         self._models = [model or UNLEARNED for model in found]
 
+    def _rooms(self) -> Floats:
+        """Give, for each caller, in how many nanoseconds its receiver must begin: while it waits; of a message, whenever."""
+        starts, ends = (times[self.caller].astype(float) for times in self._sides.caller_times)
+        room: Floats = np.where(self._messages, LONGEST, np.maximum(ends - starts, 1e6))
+        return room
+
     def _crowding(self) -> Floats:
         """Give, for each edge, the log of how many of its lonely callers are under way at any time: so many fit a receiver by chance."""
-        starts, ends = (times[self.caller].astype(float) for times in self._sides.caller_times)
         seconds = max(self._sides.lasts, 1.0)
-        busy = np.bincount(self._edge_of[self.caller], weights=np.maximum(ends - starts, 1e6), minlength=len(self._edges))
+        busy = np.bincount(self._edge_of[self.caller], weights=self._room, minlength=len(self._edges))
         crowd: Floats = np.log(np.clip(busy / seconds, LEAST_CROWD, None))
         return crowd
 
     # ------------------------------------------------------------------ candidates
 
-    def candidates(self, shift: Ints | None = None, skipped: Counter[str] | None = None) -> _Pairs:
-        """Give the pairs that fit; with a shift of the receivers' times, those that fit by chance."""
+    def candidates(self, receivers: Ints, shift: Ints | None = None, skipped: Counter[str] | None = None) -> _Pairs:
+        """Give the pairs of some receivers that fit; with a shift of the receivers' times, those that fit by chance."""
         sides = self._sides
         starts, ends = sides.caller_times[0][self.caller], sides.caller_times[1][self.caller]
-        moved = np.zeros(len(self.receiver), np.int64) if shift is None else shift
-        start, end = sides.receiver_times[0][self.receiver] + moved, sides.receiver_times[1][self.receiver] + moved
+        moved = np.zeros(len(receivers), np.int64) if shift is None else shift
+        start, end = sides.receiver_times[0][receivers] + moved, sides.receiver_times[1][receivers] + moved
         models = _columns(self._models)
-        slack = -int(models[:, 2].min())
-        longest = int((ends - starts).max(initial=0)) if not self._has_messages() else 600 * 10**9
-        last = np.searchsorted(starts, start + max(slack, 0), "right")
-        first = np.searchsorted(starts, start - longest - 50_000_000, "left")
+        last = np.searchsorted(starts, start + max(-int(models[:, 2].min()), 0), "right")
+        back = int(self._room.max(initial=0)) + max(int((models[:, 0] + _SPREADS * models[:, 1]).max()), 50_000_000)
+        first = np.searchsorted(starts, start - back, "left")
         if skipped is not None:
             skipped["candidates"] += int(np.maximum(last - first - MAX_CANDIDATES, 0).sum())
         first = np.maximum(first, last - MAX_CANDIDATES)
         number = last - first
-        receiver = np.repeat(np.arange(len(self.receiver)), number)
+        receiver = np.repeat(np.arange(len(receivers)), number)
         place = np.arange(len(receiver)) - np.repeat(np.cumsum(number) - number, number) + np.repeat(first, number)
         caller = self.caller[place]
-        rows = self.receiver[receiver]
+        rows = receivers[receiver]
         model = models[self._edge_of[caller]]
         request, response = (start[receiver] - starts[place]).astype(float), (ends[place] - end[receiver]).astype(float)
-        messages = sides.caller_kind[caller] == SpanKind.PRODUCER
+        messages = self._messages[place]
         fits = (request >= model[:, 2]) & ((response >= model[:, 5]) | messages)
         fits &= self._allowed[sides.caller_identity[caller], sides.receiver_identity[rows]]
         same = sides.caller_trace[caller] == sides.receiver_trace[rows]
         fits &= same | ~sides.dangling[rows]
-        fits[fits] = self._gates.agree(caller[fits], rows[fits])
+        # that a message was sent before another was taken says nothing of it: only its id does
+        fits &= ~messages | self._gates.same_message(caller, rows)
+        fits[fits] = self._gates.agree(caller[fits], rows[fits], same[fits])
         chosen = np.flatnonzero(fits)
         caller, rows, request, response = caller[chosen], rows[chosen], request[chosen], response[chosen]
         same, messages = same[chosen], messages[chosen]
-        weight = _weights(model[chosen], request, response, (ends - starts)[place[chosen]].astype(float), messages) - self._crowd[self._edge_of[caller]]
+        weight = _weights(model[chosen], request, response, self._room[place[chosen]], messages) - self._crowd[self._edge_of[caller]]
         if shift is None:
             weight = weight + SAME_TRACE * same + SAME_MESSAGE * self._gates.same_message(caller, rows)
-        return _Pairs(caller, rows, np.clip(weight, -_LARGEST, _LARGEST), request, response)
-
-    def _has_messages(self) -> bool:
-        return bool((self._sides.caller_kind[self.caller] == SpanKind.PRODUCER).any())
+        return _Pairs(caller, rows, receiver[chosen], np.clip(weight, -_LARGEST, _LARGEST), request, response)
 
     # ------------------------------------------------------------------ learning from what is to be matched
 
@@ -247,13 +256,13 @@ class _Block:
 
     def solve(self, result: Matching) -> None:
         """Match the block."""
-        pairs = self.candidates(skipped=result.skipped)
+        pairs = self.candidates(self.receiver, skipped=result.skipped)
         if not self._learned.all():
             self._begin_with(pairs)
             for _ in range(_LEARNING_ROUNDS):
-                pairs = self.candidates()
+                pairs = self.candidates(self.receiver)
                 self._learn_from(pairs, balanced(pairs.caller, pairs.receiver, pairs.weight) > _LIKELY)
-            pairs = self.candidates()
+            pairs = self.candidates(self.receiver)
         if not len(pairs.caller):
             return
         share = balanced(pairs.caller, pairs.receiver, pairs.weight)
@@ -265,10 +274,9 @@ class _Block:
         by_service = self._by_service(pairs, share)
         rivals = _times_seen(pairs.receiver) - 1
         chance = self._chance(pairs)
+        beyond_chance = self._sides.dangling[pairs.receiver] | self._gates.same_message(pairs.caller, pairs.receiver)
         for at in chosen.tolist():
-            edge = int(self._edge_of[pairs.caller[at]])
-            same_trace = self._sides.dangling[pairs.receiver[at]]
-            by_chance = 0.0 if same_trace else chance.get(edge, 1.0)
+            by_chance = 0.0 if beyond_chance[at] else chance.get(int(self._edge_of[pairs.caller[at]]), 1.0)
             result.matches.append(
                 Match(int(pairs.caller[at]), int(pairs.receiver[at]), float(share[at]), float(by_service[at]), int(rivals[at]), by_chance),
             )
@@ -283,12 +291,10 @@ class _Block:
     def _chance(self, pairs: _Pairs) -> dict[int, float]:
         """Bound, for each edge, the probability that receivers moved in time at random fit as often as they do where they are."""
         count = len(self.receiver)
-        shifts = min(_MAX_SHIFTS, max(1, -(-_SHIFTED // count)))
+        shifts = max(1, -(-_SHIFTED // count))
         found = _fitting(pairs, self._edge_of)
-        by_chance: Counter[int] = Counter()
-        for turn in range(shifts):
-            moved = self.candidates(_shift(self._sides.seeds[self.receiver], turn))
-            by_chance.update(_fitting(moved, self._edge_of))
+        moved = np.repeat(self.receiver, shifts)
+        by_chance = _fitting(self.candidates(moved, _shift(self._sides.seeds[moved], np.arange(len(moved)) % shifts)), self._edge_of)
         bounds = {}
         for edge, number in found.items():
             by_luck = (by_chance[edge] + 1) / (count * shifts + 2)
@@ -303,14 +309,13 @@ class _Block:
 def _fitting(pairs: _Pairs, edge_of: Ints) -> Counter[int]:
     """Count, by edge, the receivers that have a caller there that fits better than by chance."""
     good = pairs.weight > 0
-    both = np.unique(pairs.receiver[good] * (int(edge_of.max(initial=0)) + 1) + edge_of[pairs.caller[good]])
+    both = np.unique(pairs.place[good] * (int(edge_of.max(initial=0)) + 1) + edge_of[pairs.caller[good]])
     return Counter((both % (int(edge_of.max(initial=0)) + 1)).tolist())
 
 
-def _shift(seeds: Any, turn: int) -> Ints:
-    """Move each receiver by 1 to 60 s, back or forth, by its id, so that the same input gives the same answer."""
-    mixed = (seeds ^ np.uint64(0x9E3779B97F4A7C15 * (turn + 1) % 2**64)) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(31)
+def _shift(seeds: Unsigned, turn: Ints) -> Ints:
+    """Move each receiver by 1 to 60 s, back or forth, by its id and the turn, so that the same input gives the same answer."""
+    mixed = mix(seeds, turn.astype(np.uint64))
     seconds = 1 + (mixed % np.uint64(59_000)).astype(np.int64) / 1000
     sign = np.where((mixed >> np.uint64(40)) & np.uint64(1), 1, -1)
     moved: Ints = (sign * seconds * 1e9).astype(np.int64)
@@ -337,9 +342,8 @@ def _mixed(density: Floats, room: Floats) -> Floats:
     return mixed
 
 
-def _weights(model: Floats, request: Floats, response: Floats, duration: Floats, messages: Mask) -> Floats:
+def _weights(model: Floats, request: Floats, response: Floats, room: Floats, messages: Mask) -> Floats:
     """Give log of (density of both delays on this edge) over (density by chance: anywhere within the caller's time)."""
-    room = np.maximum(duration, 1e6)
     forth = _mixed(_density(request, model[:, 0], model[:, 1]), np.maximum(room, model[:, 1]))
     back = _mixed(_density(response, model[:, 3], model[:, 4]), np.maximum(room, model[:, 4]))
     weights: Floats = np.where(messages, forth, forth + back)

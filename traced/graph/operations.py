@@ -27,6 +27,7 @@ MAX_RELATIVES: Final = 64
 """Parents, and callees, remembered of one operation."""
 
 _CALL: Final = CONNECTION_TYPES.index(ConnectionType.CALL)
+_MESSAGE: Final = CONNECTION_TYPES.index(ConnectionType.MESSAGING_SYSTEM)
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class Kin:
         linked: without a parent, with a link.
         absent: with a parent that never arrived.
         parents: by the parent's operation.
-        callees: how many of the spans called a service straight, without a CLIENT or PRODUCER between, by that service.
+        callees: how many of the spans reached a service by `straight_calls`, by that service.
     """
 
     spans: int = 0
@@ -109,10 +110,15 @@ def kin(made: Relation, seen: Operated) -> dict[Operation, Kin]:
 
 
 def straight_calls(made: Relation) -> tuple[Ints, Ints]:
-    """Give the spans that called a service without a CLIENT or PRODUCER between, and that service (a code in `Calls.names`), each pair once."""
+    """Give the spans that reach services by habit, and such a service (a code in `Calls.names`), each pair once.
+
+    They are spans that called a service without a CLIENT between, and PRODUCERs, whose message several services may take.
+    """
     calls, forest = made.calls, made.forest
-    both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0) & (calls.connection == _CALL))
-    both = both[~forest.sending[calls.client_row[both]]]
+    both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0))
+    caller = calls.client_row[both]
+    message = (calls.connection[both] == _MESSAGE) & (forest.kind[caller] == SpanKind.PRODUCER)
+    both = both[message | ((calls.connection[both] == _CALL) & ~forest.sending[caller])]
     width = len(calls.names.texts)
     pairs, _ = distinct(calls.client_row[both] * width + calls.server[both], max(1, forest.count * width))
     return pairs // width, pairs % width

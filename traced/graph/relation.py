@@ -12,7 +12,11 @@ import pyarrow.compute as pc
 
 from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
 from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.contexts import crowds, leaks
+from traced.graph.floods import floods
 from traced.graph.forest import Forest, trace_summary
+from traced.graph.trace_ids import RecentTraceIds, truncated
+from traced.graph.trace_state import samplings
 from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode
 
 NO_LINKS = pa.table(
@@ -53,20 +57,26 @@ def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS) -> Relatio
     return Relation(forest, calls, links, call_columns(forest, calls), trace_summary(forest))
 
 
-def tables(made: Relation, again: Mask, repeats: pa.Table) -> dict[str, pa.Table]:
+def tables(made: Relation, again: Mask, repeats: pa.Table, recent: RecentTraceIds | None = None) -> dict[str, pa.Table]:
     """Give everything that detectors read, by name.
 
     `pass_suspects` are the spans that are out of the ordinary in some way, with what their trees and calls say of them: mostly few, so
     that no detector need scan all spans. `pass_twins` are spans with another one of the same id on the same side; `pass_repeats` came
-    again, beside what is stored.
+    again, beside what is stored. `recent` are the trace ids of earlier passes; those of this one are added.
     """
     suspects = np.flatnonzero(_suspects(made))
+    first_rows = np.asarray(made.pass_traces.column("row"))
     return {
         "pass_suspects": span_columns(made.forest, made.calls, suspects).append_column("again", pa.array(again[suspects])),
         "pass_calls": made.pass_calls.append_column("again", pa.array(again[np.asarray(made.pass_calls.column("client_row"))])),
         "pass_traces": made.pass_traces,
         "pass_twins": _twins(made),
         "pass_repeats": _beside_stored(made.forest, repeats),
+        "pass_leaks": leaks(made.forest, made.calls),
+        "pass_crowds": crowds(made.forest, made.calls),
+        "pass_truncated": truncated(made.forest, first_rows, recent or RecentTraceIds()),
+        "pass_samplings": samplings(made.forest),
+        "pass_floods": floods(made.forest),
     }
 
 

@@ -56,6 +56,8 @@ WINDOW_TYPED: Final = (
     "rpc_service",
     "rpc_method",
     "messaging_message_id",
+    "messaging_partition",
+    "messaging_offset",
 )
 LINK_TARGET: Final = pa.list_(pa.struct([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64()), ("span_id", pa.uint64())]))
 

@@ -1,0 +1,189 @@
+"""A call was made and answered, but its context did not travel."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from cases import Fires, Silent, check_silent, fires, stays_silent
+from looking import Seen, look
+from spans import many, parse, span_id, trace_id
+
+from traced.detectors.broken_propagation import NOT_EXTRACTED, NOT_INJECTED, UNKNOWN, cause, fix, sentence
+
+DETECTOR = "broken_propagation"
+
+
+def spread(lines: Sequence[str], every_seconds: float = 3.0) -> list[str]:
+    """Give each of the traces a time of its own, in the order in which they come; a line that says a start keeps it."""
+    traces: dict[str, int] = {}
+    placed = []
+    for line in lines:
+        trace = parse(line).trace.split(".")[0]
+        at = traces.setdefault(trace, len(traces)) * every_seconds
+        words = line.split(" ")
+        offset = next((float(w[1:-2]) for w in words if w.startswith("+") and w.endswith("ms")), 0.0)
+        placed.append(" ".join([*(w for w in words if not w.startswith("+")), f"+{at * 1000 + offset:.3f}ms"]))
+    return placed
+
+
+INTACT = many(30, "web SERVER a", "web CLIENT b<a addr=cart +1ms ~90ms", "cart SERVER c<b +2ms ~88ms")
+BROKEN = ["web SERVER n:a", "web CLIENT n:b<a addr=cart +1ms ~90ms", "cart SERVER n.2:c +2.1ms ~88ms"]
+CALL = {"n.2:c": ("n:b", "web")}
+
+
+def _matched(seen: Seen) -> dict[str, tuple[str, str]]:
+    names = {(*trace_id(line.trace), span_id(line.span)): f"{line.trace}:{line.span}" for line in seen.spans.lines}
+    return {place: (names[o.matched], o.peer) for place, o in seen.found(DETECTOR).items() if o.matched}
+
+
+FIRES: Fires = {
+    "one call of 31 whose receiver began a trace of its own": (spread([*INTACT, *BROKEN]), CALL),
+    "the receiver is a second root in the trace of its caller": (
+        spread([*INTACT, "web SERVER n:a", "web CLIENT n:b<a addr=cart +1ms ~90ms", "cart SERVER n:c +2.1ms ~88ms"]),
+        {"n:c": ("n:b", "web")},
+    ),
+    "two broken calls, each with its own caller": (
+        spread([*INTACT, *BROKEN, "web SERVER o:a", "web CLIENT o:b<a addr=cart +1ms ~90ms", "cart SERVER o.2:c +2ms ~88ms"]),
+        {**CALL, "o.2:c": ("o:b", "web")},
+    ),
+    "the one of two callers at the time whose delays and route fit": (
+        spread(
+            [
+                *INTACT,
+                "web CLIENT n:b addr=cart url.path=/items/7 +1ms ~90ms",
+                "web CLIENT n.9:b addr=cart url.path=/orders +1.2ms ~90ms",
+                "cart SERVER n.2:c route=/items/{id} +2.1ms ~88ms",
+            ],
+        ),
+        {"n.2:c": ("n:b", "web")},
+    ),
+    "a service that makes calls without CLIENT spans": (
+        spread([*many(30, "web SERVER a ~90ms", "cart SERVER c<a +2ms ~80ms"), "web SERVER n:a ~90ms", "cart SERVER n.2:c +2.1ms ~80ms"]),
+        {"n.2:c": ("n:a", "web")},
+    ),
+    "a message, by its id": (
+        spread(
+            [
+                *many(9, "shop PRODUCER p msg=kafka dest=orders +0ms ~1ms", "billing CONSUMER k<p msg=kafka dest=orders +20ms ~5ms"),
+                "shop PRODUCER n:p msg=kafka dest=orders messaging.message.id=m7 +0ms ~1ms",
+                "billing CONSUMER n.2:k msg=kafka dest=orders messaging.message.id=m7 +950ms ~5ms",
+            ],
+        ),
+        {"n.2:k": ("n:p", "shop")},
+    ),
+    "clocks that differ by two seconds on this edge": (
+        spread(
+            [
+                *many(30, "web CLIENT b addr=cart +3000ms ~90ms", "cart SERVER c<b +1001ms ~88ms"),
+                "web CLIENT n:b addr=cart +3000ms ~90ms",
+                "cart SERVER n.2:c +1001.1ms ~88ms",
+            ],
+        ),
+        {"n.2:c": ("n:b", "web")},
+    ),
+    "none of forty calls is intact, and their delays are alike": (
+        spread([w for n in range(40) for w in (f"web CLIENT t{n}:b addr=cart +1ms ~90ms", f"cart SERVER t{n}.2:c +{2 + n % 7 / 10}ms ~85ms")], 1.7),
+        {f"t{n}.2:c": (f"t{n}:b", "web") for n in range(40)},
+    ),
+}
+
+STAYS_SILENT: Silent = {
+    "every call is intact": spread(INTACT),
+    "an entry point that nobody here calls": spread([*INTACT, "web SERVER n:a", "web SERVER o:a"]),
+    "a root while no call of its service is under way": spread([*INTACT, "web CLIENT n:b addr=cart +1ms ~90ms", "cart SERVER o:c +2ms ~80ms"]),
+    "a root that began before the caller did": spread([*INTACT, "web CLIENT n:b addr=cart +50ms ~90ms", "cart SERVER n.2:c +2ms ~88ms"]),
+    "a root that outlived the caller by far": spread([*INTACT, "web CLIENT n:b addr=cart +1ms ~90ms", "cart SERVER n.2:c +2ms ~900ms"]),
+    "a call to another address": spread([*INTACT, "web CLIENT n:b addr=payments +1ms ~90ms", "cart SERVER n.2:c +2.1ms ~88ms"]),
+    "another method": spread(
+        [
+            *INTACT,
+            "web CLIENT n:b addr=cart http.request.method=GET +1ms ~90ms",
+            "cart SERVER n.2:c http.request.method=POST +2.1ms ~88ms",
+        ],
+    ),
+    "another path": spread([*INTACT, "web CLIENT n:b addr=cart url.path=/a +1ms ~90ms", "cart SERVER n.2:c route=/b/{id} +2.1ms ~88ms"]),
+    "another status": spread([*INTACT, "web CLIENT n:b addr=cart status=200 +1ms ~90ms", "cart SERVER n.2:c status=404 +2.1ms ~88ms"]),
+    "a consumer that begins a trace with a link": spread(
+        [
+            *many(9, "shop PRODUCER p msg=kafka dest=orders +0ms ~1ms", "billing CONSUMER k<p msg=kafka dest=orders +20ms ~5ms"),
+            "shop PRODUCER n:p msg=kafka dest=orders +0ms ~1ms",
+            "billing CONSUMER n.2:k msg=kafka dest=orders +20ms ~5ms ->n:p",
+        ],
+    ),
+    "messages of which nothing but the time agrees": spread(
+        [
+            w
+            for n in range(40)
+            for w in (f"shop PRODUCER t{n}:p msg=kafka dest=orders +0ms ~1ms", f"billing CONSUMER t{n}.2:k msg=kafka dest=orders +20ms ~5ms")
+        ],
+    ),
+    "a database": spread([*INTACT, "web CLIENT n:b addr=cart db=postgresql +1ms ~90ms", "cart SERVER n.2:c +2.1ms ~88ms"]),
+    "ten entries at the time of one call that is answered": spread(
+        [*INTACT, "web CLIENT n:b addr=cart +1ms ~90ms", "cart SERVER n:c<b +2ms ~88ms", *[f"cart SERVER n.{i}:c +{i}ms ~8ms" for i in range(10)]],
+    ),
+    "a SERVER whose caller sends no spans": spread([*INTACT, "cart SERVER n:c +1ms ~88ms"]),
+}
+
+
+@fires(FIRES)
+def test_fires(lines: Sequence[str], expected: dict[str, tuple[str, str]]) -> None:
+    seen = look(lines, only=DETECTOR)
+    assert _matched(seen) == expected
+    for one in seen.found(DETECTOR).values():
+        assert 0.5 <= one.confidence <= 1
+
+
+@stays_silent(STAYS_SILENT)
+def test_stays_silent(lines: Sequence[str]) -> None:
+    check_silent(DETECTOR, lines)
+
+
+def test_two_callers_that_fit_alike_are_named_as_a_service_and_doubted_as_a_pair() -> None:
+    lines = spread([*INTACT, *[f"web CLIENT n.{i}:b addr=cart +1ms ~90ms" for i in range(4)], "cart SERVER n:c +2ms ~88ms"])
+    (one,) = look(lines, only=DETECTOR).found(DETECTOR).values()
+    assert one.peer == "web"
+    assert one.confidence < 0.5 < one.context["confidence_of_the_service"]
+    assert one.context["rival_callers"] == 3
+
+
+def test_two_services_that_fit_alike_name_none() -> None:
+    lines = [*INTACT, *(line.replace("web", "app") for line in many(30, "web SERVER d", "web CLIENT e<d addr=cart +1ms ~90ms", "cart SERVER f<e +2ms ~88ms"))]
+    lines = spread([*lines, "web CLIENT n:b addr=cart +1ms ~90ms", "app CLIENT n.1:e addr=cart +1ms ~90ms", "cart SERVER n.2:c +2ms ~88ms"])
+    assert look(lines, only=DETECTOR).found(DETECTOR) == {}
+
+
+def test_the_order_of_arrival_changes_nothing() -> None:
+    lines, expected = FIRES["none of forty calls is intact, and their delays are alike"]
+    for seed in range(3):
+        shuffled = list(lines)
+        random.Random(seed).shuffle(shuffled)
+        assert _matched(look(shuffled, only=DETECTOR)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrived", "elsewhere", "others", "expected"),
+    [
+        (0, 0, 50, NOT_INJECTED),
+        (0, 50, 0, NOT_EXTRACTED),
+        (0, 50, 50, UNKNOWN),
+        (0, 0, 0, UNKNOWN),
+        (0, 0, 5, UNKNOWN),
+        (300, 0, 50, UNKNOWN),
+    ],
+)
+def test_the_side_that_works_with_nobody_is_at_fault_where_the_other_one_works_with_others(arrived: int, elsewhere: int, others: int, expected: str) -> None:
+    assert cause(arrived, elsewhere, others) == expected
+
+
+def test_its_sentence_names_both_sides_and_counts_and_its_fix_says_what_to_do_where() -> None:
+    (one,) = look(spread([*INTACT, *BROKEN]), only=DETECTOR).found(DETECTOR).values()
+    assert sentence(one, 1) == "web does not pass its context to cart: 1 of 31 calls."
+    assert "Compare OTEL_PROPAGATORS" in fix(one)
+
+
+def test_a_caller_that_is_matched_is_not_said_to_lack_its_server() -> None:
+    seen = look(spread([*INTACT, *BROKEN]))
+    assert not seen.found("missing_server_span")
+    assert set(seen.found(DETECTOR)) == set(CALL)

@@ -1,0 +1,90 @@
+"""Why a parent is absent: concluded from the facts of `queries/analysis/orphan_facts.sql`, and from nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pyarrow as pa
+
+from traced.graph.shares import least_share
+from traced.model.span import SpanKind
+
+PROPAGATION_MANGLED: Final = "propagation_mangled"
+SAMPLED_OUT: Final = "sampled_out"
+LOCAL_LOSS: Final = "local_loss"
+UPSTREAM_SILENT: Final = "upstream_silent"
+UPSTREAM_LOSS: Final = "upstream_loss"
+UNKNOWN: Final = "unknown"
+
+MIN_SEEN: Final = 20
+"""Spans of an operation from which on its habits are known."""
+MIN_CONSTANT_TRACES: Final = 3
+MIN_SILENT_SHARE: Final = 0.75
+"""Lower bound of the share without a parent from which on its caller reports nothing: nine of nine."""
+MOSTLY: Final = 0.95
+
+_RECEIVING: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
+
+Facts = dict[str, Any]
+
+
+def with_causes(facts: pa.Table) -> pa.Table:
+    """Give the facts with what they lead to: cause, confidence, parent_is_remote (null where that is not known), known_by."""
+    known: dict[tuple[Any, ...], tuple[str, float, bool | None, str]] = {}
+    names = facts.column_names[1:]
+    verdicts = []
+    for values in zip(*(facts.column(name).to_pylist() for name in names), strict=True):
+        verdict = known.get(values)
+        if verdict is None:
+            row = dict(zip(names, values, strict=True))
+            remote, by = parent_is_remote(row)
+            verdict = known[values] = (*cause_of(row, remote, by), remote, by)
+        verdicts.append(verdict)
+    kinds = (("cause", pa.string()), ("confidence", pa.float64()), ("parent_is_remote", pa.bool_()), ("known_by", pa.string()))
+    for place, (name, kind) in enumerate(kinds):
+        facts = facts.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
+    return facts
+
+
+def parent_is_remote(row: Facts) -> tuple[bool | None, str]:
+    """Say whether the parent was in another process (None: not known), and by what that is known."""
+    if row["remote"] >= 0:
+        return row["remote"] == 1, "flags"
+    seen = row["present"]
+    if seen >= MIN_SEEN and row["local"] >= MOSTLY * seen:
+        return False, "habit"
+    if seen >= MIN_SEEN and row["local"] <= (1 - MOSTLY) * seen:
+        return True, "habit"
+    if row["kind"] in _RECEIVING:
+        return True, "kind"
+    return (False, "kind") if row["kind"] != SpanKind.UNSPECIFIED else (None, "")
+
+
+_SURE: Final = {"flags": 0.97, "habit": 0.95, "kind": 0.85, "": 0.5}
+
+
+def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # noqa: FBT001 - a fact, not a switch
+    """Give the cause and the chance that it is right."""
+    if remote is not False and row["mangled_span_id"]:
+        return PROPAGATION_MANGLED, round(max(0.6, row["mangled_confidence"]), 4)
+    if row["whole_service"] is not None or row["id_shape"] or row["traces_with_this_id"] >= MIN_CONSTANT_TRACES:
+        return PROPAGATION_MANGLED, 0.97
+    if remote is False:
+        return LOCAL_LOSS, _SURE[by]
+    if row["sampled"] == "dropped":
+        return SAMPLED_OUT, 0.95
+    if remote is None:
+        return UNKNOWN, 0.5
+    return _upstream(row, by)
+
+
+def _upstream(row: Facts, by: str) -> tuple[str, float]:
+    """Tell a caller that lost a span from one that sends none."""
+    sure = _SURE[by]
+    never_here = row["address_absent"] if not row["address_present"] else 0
+    silent = max(least_share(never_here, never_here), 0.0 if row["present"] else least_share(row["absent"], row["absent"]))
+    if silent >= MIN_SILENT_SHARE:
+        return UPSTREAM_SILENT, round(silent * sure, 4)
+    if row["caller_in_trace"] or row["address_present"]:
+        return UPSTREAM_LOSS, sure
+    return (UPSTREAM_LOSS, round(0.8 * sure, 4)) if row["present"] >= MIN_SEEN else (UNKNOWN, 0.5)
