@@ -17,7 +17,7 @@ SELECT
 FROM pass_lonely s
 JOIN slot_history h
     ON h.service = s.service_name
-    AND h.name = s.name
+    AND h.name = s.called
     AND h.peer = s.peer_name
     AND h.outcome = concat(CASE WHEN s.status_code = 2 THEN 'error ' ELSE 'ok ' END, s.response_status, ' ', s.error_type)
 WHERE

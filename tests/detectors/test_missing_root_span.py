@@ -10,7 +10,10 @@ from looking import look
 DETECTOR = "missing_root_span"
 
 FIRES: Fires = {
-    "the only span names a parent that is not here": (["cart SERVER b<x"], {"b": {"service": "cart", "missing": "x", "confidence": 0.5, "cause": "unknown", "spans": 1}}),
+    "the only span names a parent that is not here": (
+        ["cart SERVER b<x"],
+        {"b": {"service": "cart", "missing": "x", "confidence": 0.5, "cause": "unknown", "spans": 1}},
+    ),
     "a tree below a lost root": (["web CLIENT b<x", "cart SERVER c<b", "cart INTERNAL d<c"], {"b": {"missing": "x", "spans": 3}}),
     "several children of the lost root: the first to begin, and one missing span": (
         ["web CLIENT c<x +5ms", "web CLIENT b<x +2ms", "web CLIENT d<x +9ms"],

@@ -19,7 +19,7 @@ from traced.graph.operations import Operated, Operations, kin, operated
 from traced.graph.relation import Relation
 
 MAX_WAITING: Final = 50_000
-"""Halves that wait, of each side; the longest waiting go first, and are counted."""
+"""Halves that wait, of each side; the longest waiting go first, and those that were not decided yet are counted."""
 KEEP_NANOS: Final = 600 * 10**9
 """How long a half is kept for another one that comes late."""
 EVER: Final = 2**62
@@ -63,6 +63,10 @@ class _Pool:
             self.since = np.concatenate([self.since, np.full(rows.num_rows, now)])
             self.decided = np.concatenate([self.decided, np.zeros(rows.num_rows, bool)])
             self.partner = np.concatenate([self.partner, np.zeros(rows.num_rows, np.uint64)])
+
+    @property
+    def has_callers(self) -> Mask:
+        return np.asarray(self.rows.column("has_callers")).astype(bool)
 
     @property
     def traces(self) -> Unsigned:
@@ -129,7 +133,7 @@ class Propagation:
         Give, as rows of MATCHES, the receivers that name an absent parent and whose caller is in their own trace: a context was changed.
         """
         callers = lonely_callers(made, seen, self.operations, again)
-        receivers = lonely_receivers(made, again)
+        receivers = lonely_receivers(made, seen, self.operations, again)
         dangling = np.asarray(receivers.column("parent_span_id")) != 0
         entries = receivers.filter(pa.array(~dangling))
         if again.any():
@@ -167,13 +171,18 @@ class Propagation:
             pool.keep(~np.isin(pool.traces, traces))
 
     def _bound(self, until: int) -> None:
+        # an entry point that nobody called in time is none of ours: every trace has one
+        entries = self._receivers.decided & (self._receivers.partner == 0) & ~self._receivers.has_callers
+        self._receivers.keep(~entries)
         for pool in (self._callers, self._receivers):
             pool.keep((pool.since > until - KEEP_NANOS) | ~pool.decided)
             surplus = pool.rows.num_rows - MAX_WAITING
             if surplus > 0:
-                self.dropped["waiting_halves"] += surplus
                 mask = np.ones(pool.rows.num_rows, bool)
-                mask[np.argsort(pool.since, kind="stable")[:surplus]] = False
+                # first those that were decided and are only kept for a half that comes late
+                gone = np.lexsort((pool.since, pool.has_callers, ~pool.decided))[:surplus]
+                mask[gone] = False
+                self.dropped["waiting_halves"] += int(np.count_nonzero(~pool.decided[gone]))
                 pool.keep(mask)
 
     # ------------------------------------------------------------------ deciding

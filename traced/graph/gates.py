@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from traced.graph.called import path_of
 from traced.graph.columns import Ints, Mask
 
 _PARAMETER: Final = ("{", ":", "<", "*", "[")
@@ -22,7 +23,7 @@ class Gates:
         self._same = [_together(callers, receivers, name) for name in ("http_request_method", "rpc_method", "rpc_service", "messaging_destination")]
         self._status = _together(callers, receivers, "response_status", _http_status)
         self._message = _together(callers, receivers, "messaging_message_id")
-        self._path = _coded([_path(*parts) for parts in _texts(callers, "url_path", "url_full")])
+        self._path = _coded([path_of(*parts) for parts in _texts(callers, "url_path", "url_full")])
         self._target = _coded(list(zip(*_texts_apart(receivers, "url_path", "url_full", "http_route"), strict=True)))
 
     def agree(self, caller: Ints, receiver: Ints, same_trace: Mask) -> Mask:
@@ -79,19 +80,10 @@ def _http_status(text: str) -> str:
     return text if len(text) == 3 and text.isdigit() else ""
 
 
-def _path(path: str, full: str) -> str:
-    """Give the path without its query; '' where the span does not say."""
-    if not path:
-        # of SCHEME://HOST/PATH?QUERY#FRAGMENT; some write the path alone
-        rest = full.partition("://")[2] or full
-        path = rest[rest.find("/") :] if "/" in rest else ""
-    return path.split("?", 1)[0].split("#", 1)[0]
-
-
 @lru_cache(100_000)
 def _paths_agree(path: str, own_path: str, own_full: str, route: str) -> bool:
     """Compare a caller's path with a receiver's path, else its route template; a gateway may have taken a prefix away or added one."""
-    theirs = _path(own_path, own_full)
+    theirs = path_of(own_path, own_full)
     if not path or not (theirs or route):
         return True
     if theirs:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from traced.graph.called import called
 from traced.graph.columns import Ints, Mask
 from traced.graph.operations import Operated, Operations, straight_calls
 from traced.graph.relation import Relation, span_columns
@@ -35,12 +36,15 @@ HALVES: Final = pa.schema(
         ("end_time_unix_nano", pa.int64()),
         ("service_name", pa.string()),
         *((name, pa.string()) for name in _TEXTS),
+        ("called", pa.string()),
         ("expected", pa.string()),
         ("again", pa.bool_()),
+        ("has_callers", pa.bool_()),
     ],
 )
-"""One row a half. `expected`: the service that spans of this operation mostly reach, and this one did not ('' for one that nobody
-answered). `again`: its trace was looked at before."""
+"""One row a half. `called`: what `traced.graph.called` calls a call. `expected`: the service that spans of this operation mostly reach, and
+this one did not ('' for one that nobody answered). `again`: its trace was looked at before. `has_callers`, of receivers: spans of this
+operation had a parent here before."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5
@@ -81,21 +85,25 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
     return found
 
 
-def lonely_receivers(made: Relation, again: Mask) -> pa.Table:
+def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: Mask) -> pa.Table:
     """Give the receiving spans without a parent and without a link, and the spans whose parent, in another process, never arrived."""
     forest = made.forest
     entry = forest.root & forest.receiving & ~made.calls.linked & (forest.sender < 0) & ~forest.looped
     remote = (np.asarray(forest.spans.column("flags")) & FLAGS_IS_REMOTE) != 0
     rows = np.flatnonzero((entry & ~forest.silenced[forest.trace]) | (forest.absent & (forest.receiving | remote)))
-    return _halves(made, rows, again, [""] * len(rows))
+    has_callers = {number: known.of(seen.operations[number]).present > 0 for number in np.unique(seen.of[rows]).tolist()}
+    return _halves(made, rows, again, [""] * len(rows), [has_callers[number] for number in seen.of[rows].tolist()])
 
 
-def _halves(made: Relation, rows: Ints, again: Mask, expected: list[str]) -> pa.Table:
+def _halves(made: Relation, rows: Ints, again: Mask, expected: list[str], has_callers: list[bool] | None = None) -> pa.Table:
     spans = span_columns(made.forest, made.calls, rows)
     columns = []
-    for name in HALVES.names[:-2]:
+    for name in HALVES.names[: HALVES.get_field_index("called")]:
         column = spans.column(name)
         if pa.types.is_dictionary(column.type):
             column = column.cast(pa.string())
         columns.append(column.fill_null("") if pa.types.is_string(column.type) and column.null_count else column)
-    return pa.table([*columns, pa.array(expected, pa.string()), pa.array(again[rows])], schema=HALVES)
+    names = called(made.forest, rows).column().cast(pa.string())
+    return pa.table(
+        [*columns, names, pa.array(expected, pa.string()), pa.array(again[rows]), pa.array(has_callers or [False] * len(rows), pa.bool_())], schema=HALVES
+    )

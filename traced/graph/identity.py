@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
+from traced.graph.called import VERB
 from traced.model.span import SpanKind
-
-_VERB: Final = re.compile(r"^(HTTP )?(GET|PUT|POST|PATCH|DELETE|HEAD|OPTIONS|TRACE|CONNECT)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +16,7 @@ class CallerIdentity:
     service: str
     kind: int
     name: str
+    called: str
     peer_name: str
     rpc_service: str
     messaging_system: str
@@ -44,7 +42,7 @@ class Knowledge:
     """What was learned of names.
 
     Attributes:
-        answered: by (service, span name, peer name) of a caller, the services that answered its like.
+        answered: by (service, what it is called, peer name) of a caller, the services that answered its like.
         reached: by address or peer name, the services that anybody reached there.
     """
 
@@ -56,7 +54,7 @@ def may_call(callers: Iterable[CallerIdentity], receivers: Iterable[ReceiverIden
     """Give, for each caller identity, the receiver identities that it may have reached; without a common identity none."""
     taking = list(receivers)
     services = {r.service for r in taking}
-    by_name = _sole_service(taking, lambda r: r.name if not _VERB.match(r.name) else "")
+    by_name = _sole_service(taking, lambda r: r.name if not VERB.match(r.name) else "")
     by_rpc = _sole_service(taking, lambda r: r.rpc_service)
     result = {}
     for caller in callers:
@@ -70,7 +68,7 @@ def _named(caller: CallerIdentity, known: Knowledge) -> set[str]:
     """Name the services that a caller's own words or its like's answers lead to."""
     if caller.expected:
         return {caller.expected}
-    names = set(known.answered.get((caller.service, caller.name, caller.peer_name), ()))
+    names = set(known.answered.get((caller.service, caller.called, caller.peer_name), ()))
     if caller.peer_name:
         # the first label of a host name is the service's in Kubernetes (cart.shop.svc.cluster.local) and in Compose
         names |= {*known.reached.get(caller.peer_name, ()), caller.peer_name, caller.peer_name.split(".")[0]}

@@ -113,7 +113,7 @@ class _Sides:
     """Both tables as columns."""
 
     def __init__(self, callers: pa.Table, receivers: pa.Table) -> None:
-        names = ["service_name", "kind", "name", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
+        names = ["service_name", "kind", "name", "called", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
         self.caller_identities, self.caller_identity = _identities(callers, names, CallerIdentity)
         names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination", "server_address"]
         self.receiver_identities, self.receiver_identity = _identities(receivers, names, ReceiverIdentity)

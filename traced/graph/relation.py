@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from traced.graph.called import called
 from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
 from traced.graph.columns import Codes, Ints, Mask, distinct
 from traced.graph.contexts import crowds, leaks
@@ -128,7 +129,8 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     """
     forest, calls = made.forest, made.calls
     rows = np.flatnonzero((forest.kind == SpanKind.CLIENT) & (calls.database == 0) & ~calls.messaging & ~calls.outer)
-    name, peer, status, error = (forest.codes[column].at(rows) for column in ("name", "peer_name", "response_status", "error_type"))
+    peer, status, error = (forest.codes[column].at(rows) for column in ("peer_name", "response_status", "error_type"))
+    name = called(forest, rows)
     failed = (np.asarray(forest.spans.column("status_code"))[rows] == StatusCode.ERROR).astype(np.int64)
     callee = calls.callee[rows]
     parts = (

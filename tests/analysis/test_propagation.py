@@ -1,0 +1,91 @@
+"""Halves of calls wait for their other half, whichever comes first, and what was said of them is taken back when it no longer holds."""
+
+from __future__ import annotations
+
+from arrivals import Watched, watched
+from test_settling import late
+
+CALLS = [
+    line
+    for n in range(30)
+    for line in (
+        f"web SERVER t{n}:a +{3 * n}s",
+        f"web CLIENT t{n}:b<a addr=cart +{3 * n + 0.001:.3f}s ~90ms",
+        f"cart SERVER t{n}:c<b +{3 * n + 0.002:.3f}s ~88ms",
+    )
+]
+CALLER = ["web SERVER n:a +100s", "web CLIENT n:b<a addr=cart +100.001s ~90ms"]
+RECEIVER = "cart SERVER m:c +100.002s ~88ms"
+
+
+def counts(run: Watched) -> dict[str, int]:
+    """Give what is open of the two detectors."""
+    return {name: n for name, n in run.counts().items() if name in ("broken_propagation", "missing_server_span")}
+
+
+def test_a_receiver_that_comes_after_its_caller_was_looked_at_is_named_and_nothing_was_said_meanwhile() -> None:
+    run = watched(*CALLS, *CALLER, late(RECEIVER, 20))
+    for now in range(31, 80, 5):
+        run.at(now)
+        assert counts(run) in ({}, {"broken_propagation": 1})
+    run.at(85)
+    assert counts(run) == {"broken_propagation": 1}
+    assert not any(key[:2] == ("found", "missing_server_span") for key in run.counters())
+
+
+def test_a_caller_that_comes_after_its_receiver_was_looked_at_is_named() -> None:
+    run = watched(*CALLS, RECEIVER, *[late(line, 20) for line in CALLER])
+    run.at(31)
+    run.at(51)
+    run.at(90)
+    assert counts(run) == {"broken_propagation": 1}
+
+
+def test_a_call_that_nobody_answered_is_told_when_it_was_waited_for() -> None:
+    run = watched(*CALLS, *CALLER)
+    run.at(31)
+    assert counts(run) == {}
+    run.at(62)
+    assert counts(run) == {"missing_server_span": 1}
+
+
+def test_a_receiver_that_comes_minutes_later_takes_back_that_it_was_missing() -> None:
+    run = watched(*CALLS, *CALLER, late(RECEIVER, 200))
+    run.at(31)
+    run.at(70)
+    assert counts(run) == {"missing_server_span": 1}
+    run.at(231)
+    run.at(262)
+    assert counts(run) == {"broken_propagation": 1}
+    assert run.counters()["withdrawn", "missing_server_span", "web", "cart", ""] == 1
+
+
+def test_an_answer_that_comes_late_in_the_callers_own_trace_takes_back_that_the_context_was_lost() -> None:
+    run = watched(*CALLS, *CALLER, RECEIVER, late("cart SERVER n:d<b +100.002s ~88ms", 200))
+    run.at(31)
+    run.at(62)
+    assert counts(run) == {"broken_propagation": 1}
+    run.at(231)
+    assert counts(run) == {}
+    assert run.counters()["withdrawn", "broken_propagation", "cart", "web", "unknown"] == 1
+
+
+def test_a_late_span_that_changes_nothing_leaves_what_was_said() -> None:
+    run = watched(*CALLS, *CALLER, RECEIVER, late("web INTERNAL n:i<a +100.05s", 200), late("cart INTERNAL m:j<c +100.05s", 300))
+    run.at(31)
+    run.at(62)
+    before = run.findings()
+    for now in (231, 262, 331, 362):
+        run.at(now)
+        assert run.findings() == before
+    assert counts(run) == {"broken_propagation": 1}
+    assert not any(key[0] == "withdrawn" for key in run.counters())
+
+
+def test_halves_above_the_limit_are_let_go_and_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("traced.analysis.propagation.MAX_WAITING", 10)
+    run = watched(*CALLS, *[f"web CLIENT n{n}:b addr=cart +{100 + n}s ~90ms" for n in range(25)])
+    run.at(31)
+    run.at(62)
+    assert run.counter("traced_analysis_dropped", limit="waiting_halves") == 15 + 20  # callers, and entry points
+    assert counts(run) == {}

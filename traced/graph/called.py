@@ -1,0 +1,61 @@
+"""What a call is called: its span's name, and where that is only HTTP's verb, the shape of the path beside it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.graph.columns import Codes, Ints, Mask
+from traced.graph.forest import Forest
+
+VERB: Final = re.compile(r"^(HTTP )?(GET|PUT|POST|PATCH|DELETE|HEAD|OPTIONS|TRACE|CONNECT)?$", re.IGNORECASE)
+"""A name by which no operation is told from another."""
+_SEGMENTS: Final = 4
+_PLAIN: Final = re.compile(r"^[A-Za-z_.-]{1,40}$")
+"""A segment that is the same in many paths: without digits, and not long."""
+
+
+def path_of(path: str, full: str) -> str:
+    """Give the path of a URL without its query; '' where the span does not say.
+
+    Args:
+        path: the path, where the span has it apart.
+        full: SCHEME://HOST/PATH?QUERY#FRAGMENT; some write the path alone.
+    """
+    if not path:
+        rest = full.partition("://")[2] or full
+        path = rest[rest.find("/") :] if "/" in rest else ""
+    return path.split("?", 1)[0].split("#", 1)[0]
+
+
+@lru_cache(10_000)
+def shape_of(path: str) -> str:
+    """Give a path with a `{}` in place of what differs from call to call."""
+    segments = path.strip("/").split("/")[:_SEGMENTS]
+    return "/" + "/".join(segment if _PLAIN.match(segment) else "{}" for segment in segments)
+
+
+def called(forest: Forest, rows: Ints) -> Codes:
+    """Give the names of some calls."""
+    name = forest.codes["name"].at(rows)
+    verb: Mask = np.array([bool(VERB.match(text)) for text in name.texts] or [False])
+    bare = np.flatnonzero(verb[name.of]) if len(rows) else rows
+    if not len(bare):
+        return name
+    full = forest.spans.column("url_full").take(pa.array(rows[bare]))
+    path = forest.spans.column("url_path").take(pa.array(rows[bare]))
+    url = pc.coalesce(path, full, pa.scalar("")).combine_chunks().dictionary_encode()
+    shapes = [shape_of(path_of("", text)) if text else "" for text in url.dictionary.to_pylist()]
+    codes = np.asarray(url.indices).astype(np.int64)
+    texts = dict.fromkeys(name.texts)
+    numbers = {text: number for number, text in enumerate(texts)}
+    of = name.of.copy()
+    pairs, place = np.unique(name.of[bare] * len(shapes) + codes, return_inverse=True)
+    named = [f"{name.texts[pair // len(shapes)]} {shapes[pair % len(shapes)]}".rstrip() for pair in pairs.tolist()]
+    of[bare] = np.array([numbers.setdefault(text, len(numbers)) for text in named], np.int64)[place]
+    return Codes(of, list(numbers))
