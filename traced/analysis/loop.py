@@ -13,6 +13,7 @@ import structlog
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.passes import Outcome, Passes
+from traced.analysis.revisits import Revisits
 from traced.analysis.settling import Settling
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
@@ -64,6 +65,7 @@ class Analysis:
         self._passes = Passes(
             self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace, hold_nanos=int(settings.settle_seconds * 1e9)
         )
+        self._revisits = Revisits()
         self._settle_nanos = int(settings.settle_seconds * 1e9)
         self._slice = _FIRST_SLICE_NANOS
         self._closing = threading.Event()
@@ -162,7 +164,9 @@ class Analysis:
         self._telemetry.analysis_lag.set(_behind(cut, first, target))
         if target <= cut:
             return False
-        if first is None and not self._settling.holds:
+        due = self._revisits.due(now)
+        self._settling.revisit(due)
+        if first is None and not self._settling.holds and not due:
             self._settling.skip_to(target)
             self._decide_waiting(now, target)
             return False
@@ -171,6 +175,7 @@ class Analysis:
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
         self._settling.commit()
+        self._revisits.note(outcome.undecided, outcome.again, now)
         self._publish(outcome, now, until)
         self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
@@ -220,12 +225,19 @@ class Analysis:
         counters = {limit: telemetry.analysis_dropped.labels(limit) for limit in self._settling.let_go} | {
             "history": telemetry.analysis_dropped.labels("history"),
             "late_links": telemetry.analysis_dropped.labels("late_links"),
+            "revisits": telemetry.analysis_dropped.labels("revisits"),
             **{limit: telemetry.analysis_dropped.labels(limit) for limit in self._passes.propagation.dropped},
             "edges": telemetry.dropped_edges,
         }
         passes = self._passes
         history = passes.history.dropped + passes.propagation.operations.dropped + passes.propagation.delays.dropped
-        dropped = {"history": history, "late_links": passes.late_links.dropped, "edges": self._edges.dropped, **passes.propagation.dropped}
+        dropped = {
+            "history": history,
+            "late_links": passes.late_links.dropped,
+            "revisits": self._revisits.dropped,
+            "edges": self._edges.dropped,
+            **passes.propagation.dropped,
+        }
         for name, number in (self._settling.let_go | dropped).items():
             counters[name].inc(number - self._told[name])
             self._told[name] = number

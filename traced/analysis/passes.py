@@ -24,7 +24,7 @@ from traced.errors import ConfigurationError
 from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
-from traced.graph.causes import with_causes
+from traced.graph.causes import UNKNOWN, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
@@ -65,6 +65,7 @@ class Outcome:
     Attributes:
         occurrences: of all detectors.
         failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
+        undecided: traces with an orphan of whose cause too little is known yet.
         withdrawn: occurrences of earlier passes that something in another trace refutes.
         edges: calls of the traces looked at, less what an earlier pass counted of them.
         again: traces looked at before.
@@ -76,6 +77,7 @@ class Outcome:
 
     occurrences: list[Occurrence] = field(default_factory=list)
     failed: frozenset[str] = frozenset()
+    undecided: frozenset[tuple[int, int]] = frozenset()
     withdrawn: frozenset[OccurrenceKey] = frozenset()
     edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
     again: frozenset[tuple[int, int]] = frozenset()
@@ -179,7 +181,10 @@ class Passes:
         evidence = self.absences.evidence(made, seen, self.propagation.operations)
         self._workbench.register({"orphan_evidence": evidence, **self.history.tables()})
         self._match(outcome, lambda known: self.propagation.come(made, seen, look.again, until, known), until)
-        self._workbench.register({"orphan_causes": with_causes(self._workbench.run(self._analysis_queries["orphan_facts"]))})
+        causes = with_causes(self._workbench.run(self._analysis_queries["orphan_facts"]))
+        self._workbench.register({"orphan_causes": causes})
+        undecided = causes.filter(pc.equal(causes.column("cause"), UNKNOWN)).column("row")
+        outcome.undecided = _ids(forest, np.asarray(undecided))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
@@ -341,8 +346,13 @@ class Passes:
         outcome.complete, outcome.incomplete = int((complete & ~old).sum()), int((~complete & ~old).sum())
         outcome.truncated = look.truncated
         # of a silenced trace nothing is withdrawn: not all of it could be looked at
-        rows = forest.spans.select(["trace_id_high", "trace_id_low"]).take(pa.array(first[old & ~forest.silenced]))
-        outcome.again = frozenset(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
+        outcome.again = _ids(forest, first[old & ~forest.silenced])
+
+
+def _ids(forest: Forest, rows: np.ndarray[Any, Any]) -> frozenset[tuple[int, int]]:
+    """Give the trace ids of some rows."""
+    ids = forest.spans.select(["trace_id_high", "trace_id_low"]).take(pa.array(rows))
+    return frozenset(zip(ids.column(0).to_pylist(), ids.column(1).to_pylist(), strict=True))
 
 
 def _edges(made: relation.Relation, earlier: relation.Relation | None) -> dict[EdgeKey, EdgeCounts]:

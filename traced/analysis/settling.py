@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -121,6 +121,7 @@ class Settling:
         self._aged = RecentKeys(late_window_traces)
         """Traces that were analysed longer ago than the late window: their spans of then are not looked for any more."""
         self._lately: deque[tuple[int, Keys]] = deque()
+        self._revisited = pa.table({name: pa.array([], pa.uint64()) for name in _IDS})
         self._place = _Place(0, None, None)
         self._undo: _Place | None = None
         self._looked_at: Keys | None = None
@@ -182,6 +183,11 @@ class Settling:
         while self._lately and (self._lately[0][0] < until - self._late_window or len(self._lately) > 100_000):
             self._aged.add(self._lately.popleft()[1])
 
+    def revisit(self, traces: Iterable[tuple[int, int]]) -> None:
+        """Give traces (high, low) that were analysed before again with the next `advance`, though no span of them comes."""
+        columns = [list(column) for column in zip(*traces, strict=True)] or [[], []]
+        self._revisited = pa.table({name: pa.array(column, pa.uint64()) for name, column in zip(_IDS, columns, strict=True)})
+
     def undo(self) -> None:
         """Take back the last `advance`, whose traces could not be looked at; the next one gives them again."""
         if self._undo is not None:
@@ -225,11 +231,13 @@ class Settling:
         repeat_keys = _trace_keys(repeats)
         # a repeat of a trace that was analysed before reopens it too, or its duplicates would never be told
         reopened = self._known.contains(repeat_keys) & ~np.isin(repeat_keys, keys)
+        revisited = self._to_revisit(keys)
         unsettled = np.isin(keys, forced)
-        if not again.any() and not reopened.any():
+        if not again.any() and not reopened.any() and not revisited.num_rows:
             none = np.zeros(settled.num_rows, bool)
             return Settled(settled, none, ~none, unsettled, settled.slice(0, 0), repeats, np.zeros(repeats.num_rows, bool))
-        traces = pa.concat_tables([_where(settled, again).select(_IDS), _where(repeats, reopened).select(_IDS)]).group_by(_IDS).aggregate([])
+        looked_at = [_where(settled, again).select(_IDS), _where(repeats, reopened).select(_IDS), revisited]
+        traces = pa.concat_tables(looked_at).group_by(_IDS).aggregate([])
         since = max(0, until - self._late_window)
         whole = self._staged(self._source.window_of_traces(traces, since, until), since, until)
         before = _where(whole, ~np.isin(_row_keys(whole), _row_keys(settled)))
@@ -247,6 +255,14 @@ class Settling:
             all_repeats,
             seen,
         )
+
+    def _to_revisit(self, keys: Keys) -> pa.Table:
+        """Give the ids of the traces to revisit that were analysed, are not in this window, and are not held."""
+        asked, self._revisited = self._revisited, self._revisited.slice(0, 0)
+        wanted = _trace_keys(asked)
+        held = self._place.spans
+        held_keys = _trace_keys(held) if held is not None else wanted[:0]
+        return _where(asked, self._known.contains(wanted) & ~np.isin(wanted, keys) & ~np.isin(wanted, held_keys))
 
     def _earlier_repeats(self, repeats: pa.Table, trace_keys: Keys, since: int, until: int) -> tuple[pa.Table, Mask]:
         """Add the repeats of reopened traces that an earlier pass looked at; mark those."""

@@ -1,0 +1,49 @@
+"""What could not be decided for want of habits is decided when there are some."""
+
+from __future__ import annotations
+
+from arrivals import watched
+from test_settling import late
+
+from traced.analysis.revisits import MAX_AT_ONCE, MAX_WAITING, Revisits
+
+FEW = [f"tax SERVER t{n}:b<x{n}" for n in range(5)]
+
+
+def test_the_first_orphans_of_an_operation_get_their_cause_when_more_have_come() -> None:
+    run = watched(*FEW, *[late(f"tax SERVER u{n}:b<y{n}", 30) for n in range(20)])
+    run.at(31)
+    assert {(f.cause, f.count) for f in run.ledger.findings() if f.id == "orphan_span"} == {("unknown", 5)}
+    run.at(61)
+    assert {f.cause: f.count for f in run.ledger.findings() if f.id == "orphan_span"} == {"unknown": 5, "upstream_silent": 20}
+    run.at(92)
+    assert {f.cause: f.count for f in run.ledger.findings() if f.id == "orphan_span"} == {"upstream_silent": 25}
+    assert run.analysis.spans_analyzed() == {"tax": 25}
+    assert run.analysis.traces_analyzed == 25
+
+
+def test_what_stays_undecided_is_looked_at_twice_more_and_then_left_alone() -> None:
+    run = watched(*FEW)
+    for now in (31, 60, 92, 400, 632, 700, 1300, 3000):
+        run.at(now)
+        assert {(f.cause, f.count) for f in run.ledger.findings() if f.id == "orphan_span"} == {("unknown", 5)}
+    assert run.counter("traced_traces_reanalyzed") == 10
+    assert run.counters()["found", "orphan_span", "tax", "", "unknown"] == 5
+
+
+def test_traces_come_when_their_time_has_come_and_no_more_often() -> None:
+    revisits = Revisits()
+    revisits.note([(0, 1), (0, 2)], (), 100.0)
+    assert revisits.due(159.0) == []
+    assert revisits.due(160.0) == [(0, 1), (0, 2)]
+    assert revisits.due(161.0) == []
+    revisits.note([(0, 1)], [(0, 1), (0, 2)], 162.0)
+    assert revisits.due(700.0) == [(0, 1)]
+    assert revisits.due(10_000.0) == []
+
+
+def test_more_than_the_limit_are_let_go_and_counted_and_few_come_at_once() -> None:
+    revisits = Revisits()
+    revisits.note([(0, n) for n in range(MAX_WAITING + 7)], (), 0.0)
+    assert revisits.dropped == 7
+    assert len(revisits.due(60.0)) == MAX_AT_ONCE

@@ -1,0 +1,47 @@
+"""Traces that are looked at once more when more is known: the first orphans of an operation come before its habits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+TraceId = tuple[int, int]
+
+AFTER_SECONDS: Final = (60.0, 600.0)
+"""When a trace of which something is undecided is looked at again, after it was first looked at; then no more."""
+MAX_WAITING: Final = 10_000
+MAX_AT_ONCE: Final = 1_000
+
+
+class Revisits:
+    """Remembers which traces to look at again, and when; `dropped` counts those that a limit left out."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._waiting: OrderedDict[TraceId, tuple[float, int]] = OrderedDict()
+        self.dropped = 0
+
+    def note(self, undecided: Iterable[TraceId], again: Iterable[TraceId], now: float) -> None:
+        """Remember what a pass could not decide (unix seconds), and forget what it decided at a second look."""
+        undecided = frozenset(undecided)
+        for trace in again:
+            if trace not in undecided:
+                self._waiting.pop(trace, None)
+        for trace in undecided:
+            if trace not in self._waiting:
+                self._waiting[trace] = (now, 0)
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popitem(last=False)
+            self.dropped += 1
+
+    def due(self, now: float) -> list[TraceId]:
+        """Give traces whose time has come, the longest waiting first; each is given once for each time."""
+        chosen = []
+        for trace, (since, times) in list(self._waiting.items()):
+            if times < len(AFTER_SECONDS) and now - since >= AFTER_SECONDS[times]:
+                self._waiting[trace] = (since, times + 1)
+                chosen.append(trace)
+                if len(chosen) == MAX_AT_ONCE:
+                    break
+        return chosen
