@@ -209,7 +209,7 @@ def test_a_trace_of_100_000_spans_is_analysed_and_shown_in_bounded_time(giants: 
     assert (shown["total_spans"], shown["truncated"], len(shown["spans"])) == (total, True, 10_000)
     assert "100,000" in giants.page(paths[0])
     # what was left out of the analysis is not called missing
-    assert giants.get(f"/api/v1/findings?service={shape}")["findings"] == []
+    assert {one["id"] for one in giants.get(f"/api/v1/findings?service={shape}")["findings"]} <= {"span_flood"}
     assert time.monotonic() - began < 60
 
 
