@@ -89,7 +89,7 @@ class Telemetry:
         self.detector_errors = Counter("traced_detector_errors", "Passes in which a detector raised.", ["detector"], registry=registry)
         self.detector_seconds = Counter("traced_detector_seconds", "Time spent in a detector.", ["detector"], registry=registry)
         self.traces_analyzed = Counter("traced_traces_analyzed", "Traces analysed, each once.", ["complete"], registry=registry)
-        self.traces_reanalyzed = Counter("traced_traces_reanalyzed", "Traces analysed again because late spans came, or because more was known.", registry=registry)
+        self.traces_reanalyzed = Counter("traced_traces_reanalyzed", "Traces analysed again because late spans came or more was known.", registry=registry)
         self.traces_truncated = Counter("traced_traces_truncated", "Traces of which only the first max_spans_per_trace spans were analysed.", registry=registry)
         self.analysis_dropped = Counter(
             "traced_analysis_dropped",
