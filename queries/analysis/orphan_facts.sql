@@ -1,6 +1,6 @@
 -- What is known of each span whose parent is absent: habits, sampling, and where its caller lies if its context was changed?
 -- params:
--- returns: row BIGINT, remote TINYINT, kind UTINYINT, spans BIGINT, present BIGINT, absent BIGINT, local BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, mangled_confidence DOUBLE, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR
+-- returns: row BIGINT, remote TINYINT, kind UTINYINT, spans BIGINT, present BIGINT, absent BIGINT, local BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, mangled_confidence DOUBLE, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, alike UBIGINT
 SELECT
     e.row,
     e.remote,
@@ -24,7 +24,13 @@ SELECT
     -- its trace has half of another trace's id, and its parent is in that one
     t.whole_trace_id_high,
     t.whole_trace_id_low,
-    t.parent_service AS whole_service
+    t.parent_service AS whole_service,
+    -- orphans of one fact are of one cause
+    hash(
+        e.remote, s.kind, e.spans, e.present, e.absent, e.local, e.usual_parent, e.caller_in_trace, e.address_present, e.address_absent, e.sampled,
+        e.sampled_by, e.traces_with_this_id, e.id_shape, mangled_caller, mangled_span_id, mangled_confidence, t.whole_trace_id_high, t.whole_trace_id_low,
+        whole_service
+    ) AS alike
 FROM orphan_evidence e
 JOIN pass_suspects s ON s.row = e.row
 LEFT JOIN pass_mangled m ON m.trace_id_high = s.trace_id_high AND m.trace_id_low = s.trace_id_low AND m.span_id = s.span_id AND m.kind = s.kind

@@ -44,17 +44,15 @@ from traced.model.span import SpanKind, span_id_hex, trace_id_hex
 ID = "orphan_span"
 LEVEL = Level.VIOLATION
 
-_FIRST_FACT: Final = 7
-"""Columns of the query before `kind`: ids, names and time, which differ from orphan to orphan."""
 _KINDS = {int(kind): kind.name for kind in SpanKind}
 _LEVELS = {SAMPLED_OUT: Level.INFORMATION, UPSTREAM_SILENT: Level.IMPROVEMENT}
 
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     """Turn each orphan into an occurrence with its cause; many have all but their ids and times in common."""
-    known: dict[tuple[Any, ...], _Verdict] = {}
+    known: dict[tuple[str, int], _Verdict] = {}
     for trace_id, row in iterate(rows):
-        facts = (row["service"], *tuple(row.values())[_FIRST_FACT:])
+        facts = (row["service"], row["alike"])
         verdict = known.get(facts)
         if verdict is None:
             verdict = known[facts] = _judge(row)

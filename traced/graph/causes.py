@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from traced.graph.shares import least_share
@@ -30,19 +31,14 @@ Facts = dict[str, Any]
 
 def with_causes(facts: pa.Table) -> pa.Table:
     """Give the facts with what they lead to: cause, confidence, parent_is_remote (null where that is not known), known_by."""
-    known: dict[tuple[Any, ...], tuple[str, float, bool | None, str]] = {}
-    names = facts.column_names[1:]
-    verdicts = []
-    for values in zip(*(facts.column(name).to_pylist() for name in names), strict=True):
-        verdict = known.get(values)
-        if verdict is None:
-            row = dict(zip(names, values, strict=True))
-            remote, by = parent_is_remote(row)
-            verdict = known[values] = (*cause_of(row, remote, by), remote, by)
-        verdicts.append(verdict)
+    _, first, place = np.unique(np.asarray(facts.column("alike")), return_index=True, return_inverse=True)
+    verdicts: list[tuple[str, float, bool | None, str]] = []
+    for row in facts.take(pa.array(first)).to_pylist():
+        remote, by = parent_is_remote(row)
+        verdicts.append((*cause_of(row, remote, by), remote, by))
     kinds = (("cause", pa.string()), ("confidence", pa.float64()), ("parent_is_remote", pa.bool_()), ("known_by", pa.string()))
-    for place, (name, kind) in enumerate(kinds):
-        facts = facts.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
+    for at, (name, kind) in enumerate(kinds):
+        facts = facts.append_column(name, pa.array([verdict[at] for verdict in verdicts], kind).take(pa.array(place)))
     return facts
 
 
