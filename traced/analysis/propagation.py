@@ -14,7 +14,7 @@ from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.delays import Delays
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
 from traced.graph.identity import Knowledge
-from traced.graph.matching import Match, Matching, match
+from traced.graph.matching import CHANCE, Match, Matching, match
 from traced.graph.operations import Operated, Operations, kin, operated
 from traced.graph.relation import Relation
 
@@ -247,11 +247,7 @@ class Propagation:
             (client, server, number, arrived[client, server], injected[client] - arrived[client, server], extracted[server] - arrived[client, server])
             for (client, server), number in self.broken.items()
         ]
-        return (
-            pa.table([pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), CONTEXTS, strict=True)], schema=CONTEXTS)
-            if rows
-            else CONTEXTS.empty_table()
-        )
+        return pa.Table.from_pylist([dict(zip(CONTEXTS.names, row, strict=True)) for row in rows], schema=CONTEXTS)
 
     # ------------------------------------------------------------------ across restarts
 
@@ -278,10 +274,9 @@ def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Tab
 
 def sure(found: Match) -> bool:
     """Say whether a match may be told: fits that chance does not make, and either the pair or at least the service is clear."""
-    return found.chance <= _CHANCE and (found.confidence >= _PAIR or found.service_confidence >= _SERVICE)
+    return found.chance <= CHANCE and (found.confidence >= _PAIR or found.service_confidence >= _SERVICE)
 
 
-_CHANCE: Final = 0.01
 _PAIR: Final = 0.5
 _SERVICE: Final = 0.9
 

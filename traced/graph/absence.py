@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.operations import Kin, Operated, Operation, Operations
+from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
 from traced.graph.sampling import Samplers
-from traced.model.span import FLAGS_HAS_IS_REMOTE, FLAGS_IS_REMOTE
 
 MAX_ABSENT_IDS: Final = 50_000
 MAX_OPERATIONS: Final = 5_000
@@ -52,7 +52,7 @@ traces in which the same absent id is named. `id_shape`: what the absent id is m
 
 
 class Absences:
-    """Gathers facts over passes; forgets when `turn` says so."""
+    """Gathers facts over passes; `dropped` counts operations that a limit left out."""
 
     def __init__(self) -> None:
         """Start knowing nothing."""
@@ -60,11 +60,6 @@ class Absences:
         self._addresses: dict[Operation, dict[str, list[int]]] = {}
         self._samplers = Samplers()
         self.dropped = 0
-
-    def forget(self) -> None:
-        """Begin anew: services are reconfigured, and an old cut would hide a new one."""
-        self._addresses.clear()
-        self._samplers = Samplers()
 
     # ------------------------------------------------------------------ one pass
 
@@ -79,7 +74,6 @@ class Absences:
         kin = {number: known.of(seen.operations[number]) for number in numbers.tolist()}
         for number in kin:
             self._learn_addresses(made, seen, number)
-        flags = np.asarray(forest.spans.column("flags"))[orphans]
         callers, elsewhere = self._callers_in_traces(made, seen, orphans, kin)
         at_addresses = [self._addresses.get(seen.operations[number], {}) for number in numbers.tolist()]
         addresses = [at_addresses[at].get(address, (0, 0)) for at, address in zip(place.tolist(), _addresses(made, orphans), strict=True)]
@@ -91,7 +85,7 @@ class Absences:
         habits = [pa.array(column).take(pa.array(place)) for column in zip(*of_operation, strict=True)]
         columns = [
             orphans,
-            np.where(flags & FLAGS_HAS_IS_REMOTE, np.where(flags & FLAGS_IS_REMOTE, 1, 0), -1),
+            np.where(said_remote(forest, orphans), 1, np.where(said_local(forest, orphans), 0, -1)),
             *habits,
             callers,
             *zip(*addresses, strict=True),

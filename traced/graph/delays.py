@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -145,8 +145,3 @@ class Delays:
         for client, server, sending, samples in state:
             taken[str(client), str(server), bool(sending)] = deque(((int(a), int(b)) for a, b in samples), maxlen=SAMPLES)
         self._samples = taken
-
-
-def chosen(delays: Mapping[Edge, DelayModel], edge: Edge) -> DelayModel:
-    """Give the model of an edge, or what is assumed of one that nothing is known of."""
-    return delays.get(edge, UNLEARNED)

@@ -14,6 +14,7 @@ import numpy as np
 
 from traced.graph.calls import CONNECTION_TYPES
 from traced.graph.columns import Ints, distinct
+from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
 from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
@@ -21,7 +22,6 @@ from traced.model.span import SpanKind
 Operation = tuple[str, int, str]
 """Service, span kind, span name."""
 
-WINDOW_SECONDS: Final = 3600.0
 MAX_OPERATIONS: Final = 20_000
 MAX_RELATIVES: Final = 64
 """Parents, and callees, remembered of one operation."""
