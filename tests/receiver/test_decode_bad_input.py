@@ -272,7 +272,18 @@ def test_more_attributes_than_a_request_may_have_are_refused() -> None:
         decode_traces(request_of_raw(*[crowded] * 16_000), Limits())
 
 
-@pytest.mark.parametrize("body", [b"{" * MIB, b"\xff" * MIB, bytes(MIB), b"\x0a" * MIB, b"[" * 100_000, b"not protobuf at all", gzip.compress(b"x")])
+NO_PROTOBUF = {
+    "open braces": b"{" * MIB,
+    "bytes of ones": b"\xff" * MIB,
+    "zeros": bytes(MIB),
+    "newlines": b"\x0a" * MIB,
+    "open brackets": b"[" * 100_000,
+    "words": b"not protobuf at all",
+    "gzip": gzip.compress(b"x"),
+}
+
+
+@pytest.mark.parametrize("body", NO_PROTOBUF.values(), ids=NO_PROTOBUF.keys())
 def test_what_is_no_protobuf_is_refused_by_name(body: bytes) -> None:
     seconds, outcome = seconds_to_decode(body)
     assert isinstance(outcome, InvalidRequestError)
