@@ -1,6 +1,7 @@
 -- What is known of each span whose parent is absent: habits, sampling, and where its caller lies if its context was changed?
 -- params:
 -- returns: row BIGINT, remote TINYINT, kind UTINYINT, spans BIGINT, present BIGINT, absent BIGINT, local BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, mangled_confidence DOUBLE, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, alike UBIGINT
+-- driven by: orphan_evidence
 SELECT
     e.row,
     e.remote,

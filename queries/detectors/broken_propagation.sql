@@ -1,6 +1,7 @@
 -- Which receiving spans without a parent have their caller in another trace, or elsewhere in their own, and where do contexts arrive otherwise?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, peer VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, kind UTINYINT, caller_trace_id_high UBIGINT, caller_trace_id_low UBIGINT, caller_span_id UBIGINT, caller_name VARCHAR, confidence DOUBLE, service_confidence DOUBLE, rivals BIGINT, chance DOUBLE, sdk_language VARCHAR, caller_sdk_language VARCHAR, broken BIGINT, arrived BIGINT, injected_elsewhere BIGINT, extracted_from_others BIGINT
+-- driven by: pass_matches
 SELECT
     m.trace_id_high,
     m.trace_id_low,

@@ -1,6 +1,7 @@
 -- Which span ids stand for two different spans on the same side of one trace?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, other_service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, repeats BIGINT
+-- driven by: pass_repeats, pass_twins
 WITH conflicts AS (
     SELECT trace_id_high, trace_id_low, span_id, service_name AS service, service_name AS other_service, name, start_time_unix_nano
     FROM pass_repeats

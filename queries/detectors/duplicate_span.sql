@@ -1,6 +1,7 @@
 -- Which spans came again with the same content, and what share of their instance's spans is that?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, instance VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, repeats BIGINT, instance_spans BIGINT, instance_repeats BIGINT
+-- driven by: pass_repeats, pass_twins
 WITH repeated AS (
     SELECT
         trace_id_high,

@@ -1,6 +1,7 @@
 -- Which traces have no root, and which of their orphans stands topmost?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, spans BIGINT, absent BIGINT, cause VARCHAR, cause_confidence DOUBLE
+-- driven by: pass_suspects
 WITH topmost AS (
     SELECT
         t.trace,

@@ -1,6 +1,7 @@
 -- Which CLIENT spans have no answering span in any trace, and how regularly are calls like them answered?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, callee VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, answered BIGINT, calls BIGINT, outcome VARCHAR, responded BOOLEAN
+-- driven by: pass_lonely
 SELECT
     s.trace_id_high,
     s.trace_id_low,

@@ -1,6 +1,7 @@
 -- Which spans are their own ancestor?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, itself BOOLEAN
+-- driven by: pass_suspects
 SELECT
     trace_id_high,
     trace_id_low,

@@ -1,6 +1,7 @@
 -- Which traces begin with a CLIENT span that is neither a browser's nor a broker's client's?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, peer VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT
+-- driven by: pass_suspects
 SELECT
     trace_id_high,
     trace_id_low,

@@ -44,6 +44,24 @@ def test_a_query_gives_the_columns_that_its_header_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(load_folder("detectors")))
+def test_what_drives_a_query_is_what_it_selects_from_and_joins_inside(name: str) -> None:
+    query = load_folder("detectors")[name]
+    assert query.driven_by
+    bodies = " ".join(line.partition("--")[0] for line in query.sql.splitlines())
+    assert set(query.driven_by) <= set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", bodies))
+    # without a row there the answer has none, whatever stands in the other tables
+    look(LINES)
+    connection = shared_workbench()._connection
+    for table in query.driven_by:
+        connection.register(table, connection.table(table).to_arrow_table().schema.empty_table())
+    try:
+        assert connection.sql(query.sql).fetchall() == []
+    finally:
+        for table in query.driven_by:
+            shared_workbench()._sizes.pop(table, None)
+
+
+@pytest.mark.parametrize("name", sorted(load_folder("detectors")))
 def test_a_detector_reads_no_raw_attributes(name: str) -> None:
     assert "attributes" not in load_folder("detectors")[name].sql
 

@@ -41,6 +41,8 @@ def test_a_header_gives_question_parameters_and_columns():
     )
     assert query.returns == (Column("a", "varchar"), Column("b", "map(varchar, struct(x bigint, y decimal(4, 1))[])"))
     assert query.sql == GOOD
+    assert query.driven_by == ()
+    assert parsed(GOOD.replace("-- returns:", "-- driven by: pass_one, pass_two\n-- returns:")).driven_by == ("pass_one", "pass_two")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import structlog
 
 from traced.analysis.edge_history import Meaning
 from traced.analysis.late_links import LateLinks, merged
-from traced.analysis.propagation import CONTEXTS, EVER, MATCHES, NOTHING_DECIDED, Propagation
+from traced.analysis.propagation import CONTEXTS, EVER, MATCHES, NOTHING_DECIDED, Known, Propagation
 from traced.analysis.settling import Settled
+from traced.analysis.structure import Structure
 from traced.config import GraphSettings
 from traced.detectors import Detector
 from traced.errors import ConfigurationError
@@ -29,6 +30,8 @@ from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.identity import Knowledge
+from traced.graph.losses import LOSS_READINGS, LossLedger
+from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import difference, edges
 from traced.graph.trace_ids import RecentTraceIds
 from traced.model.edge import EdgeCounts, EdgeKey
@@ -65,7 +68,7 @@ class Outcome:
     Attributes:
         occurrences: of all detectors.
         failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
-        undecided: traces with an orphan of whose cause too little is known yet.
+        undecided: traces with an orphan of whose cause too little is known yet, or whose loss may still be reported.
         withdrawn: occurrences of earlier passes that something in another trace refutes.
         edges: calls of the traces looked at, less what an earlier pass counted of them.
         again: traces looked at before.
@@ -111,6 +114,7 @@ class Passes:
         max_spans_per_trace: int,
         max_rows_per_detector: int | None = MAX_ROWS_PER_DETECTOR,
         hold_nanos: int = 0,
+        max_loss_readings: int = LOSS_READINGS,
     ) -> None:
         """Wire the passes.
 
@@ -123,6 +127,7 @@ class Passes:
             max_spans_per_trace: the earliest ones are looked at.
             max_rows_per_detector: None keeps every row (for files, where nothing may be left out).
             hold_nanos: how long half of a call waits for its other half in another trace.
+            max_loss_readings: readings of one counter of lost spans of which the times are kept.
 
         Raises:
             ConfigurationError: a detector has no query of its name.
@@ -144,6 +149,8 @@ class Passes:
         self.late_links = LateLinks()
         self.propagation = Propagation(hold_nanos)
         self.absences = Absences()
+        self.losses = LossLedger(max_loss_readings)
+        self.structure = Structure()
         self.trace_ids = RecentTraceIds()
         self.reporting: dict[str, float] = {}
 
@@ -171,19 +178,21 @@ class Passes:
         outcome.edges = counted.result()
         # what may fail is behind us: a pass that is tried again must not learn twice
         self.history.turn(now)
+        self.absences.turn(now)
         self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
         self.history.learn_instances(relation.spans_by_instance(forest, look.fresh), repeats)
         self._learn_slots(made, earlier)
         seen = self.propagation.learn(made, earlier, look.fresh, now)
+        self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
         evidence = self.absences.evidence(made, seen, self.propagation.operations)
         self._workbench.register({"orphan_evidence": evidence, **self.history.tables()})
         self._match(outcome, lambda known: self.propagation.come(made, seen, look.again, until, known), until)
-        causes = with_causes(self._workbench.run(self._analysis_queries["orphan_facts"]))
-        self._workbench.register({"orphan_causes": causes})
-        undecided = causes.filter(pc.equal(causes.column("cause"), UNKNOWN)).column("row")
+        causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
+        self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
+        undecided = causes.filter(pc.or_(pc.equal(causes.column("cause"), UNKNOWN), causes.column("counts_awaited"))).column("row")
         outcome.undecided = _ids(forest, np.asarray(undecided))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
@@ -204,13 +213,12 @@ class Passes:
             self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].sql for table in _OF_HALVES)))
         return outcome
 
-    def _match(self, outcome: Outcome, come: Callable[[Knowledge], pa.Table], until: int) -> None:
+    def _match(self, outcome: Outcome, come: Callable[[Known], pa.Table], until: int) -> None:
         """Let halves of calls come, and decide those that have waited; inside the detectors' fence, since a pass must not learn twice."""
         decided, mangled, contexts = NOTHING_DECIDED, MATCHES.empty_table(), CONTEXTS.empty_table()
         try:
-            known = Knowledge(self.history.answered(), self.history.reached())
-            mangled = come(known)
-            decided = self.propagation.decide(until, known)
+            mangled = come(self._known)
+            decided = self.propagation.decide(until, self._known)
             contexts = self.propagation.contexts()
         except Exception as error:  # the detector fence
             outcome.failed = frozenset(_OF_MATCHES)
@@ -221,13 +229,22 @@ class Passes:
         revoked = {(_BROKEN, *place) for place in decided.revoked}
         outcome.withdrawn = frozenset(revoked | {(_UNANSWERED, *place) for place in decided.explained})
 
+    def _known(self) -> Knowledge:
+        return Knowledge(self.history.answered(), self.history.reached())
+
     def meaning(self) -> Meaning:
         """Give what is known by now of far ends that were only names."""
         return Meaning({name: service for name, service in self.history.aliases().items() if service}, frozenset(self.reporting))
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values."""
-        return {"history": self.history.dump(), "late_links": self.late_links.dump(), "propagation": self.propagation.dump(), "reporting": dict(self.reporting)}
+        return {
+            "history": self.history.dump(),
+            "late_links": self.late_links.dump(),
+            "propagation": self.propagation.dump(),
+            "structure": self.structure.dump(),
+            "reporting": dict(self.reporting),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -238,6 +255,9 @@ class Passes:
         self.history.load(state["history"])
         self.late_links.load(state["late_links"])
         self.propagation.load(state["propagation"])
+        if "losses" in state:
+            self.losses.load(state["losses"])
+        self.structure.load(state.get("structure", {}))
         self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
 
     # ------------------------------------------------------------------ parts of a pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ EVER: Final = 2**62
 
 Place = tuple[int, int, int]
 """Trace id (high, low) and span id."""
+Known = Callable[[], Knowledge]
+"""What was learned of names, put together only where something is to be matched."""
 
 _MATCH_COLUMNS: Final = {
     "confidence": pa.float64(),
@@ -127,13 +129,15 @@ class Propagation:
 
     # ------------------------------------------------------------------ waiting
 
-    def come(self, made: Relation, seen: Operated, again: Mask, until: int, known: Knowledge) -> pa.Table:
+    def come(self, made: Relation, seen: Operated, again: Mask, until: int, known: Known) -> pa.Table:
         """Take the lonely halves of a pass; those of traces looked at before replace what waited of these traces.
 
         Give, as rows of MATCHES, the receivers that name an absent parent and whose caller is in their own trace: a context was changed.
         """
         callers = lonely_callers(made, seen, self.operations, again)
-        receivers = lonely_receivers(made, seen, self.operations, again)
+        # where no caller stands alone anywhere, entries that never had one are what they seem: most systems have thousands a minute
+        sought = bool(callers.num_rows or self._callers.rows.num_rows)
+        receivers = lonely_receivers(made, seen, self.operations, again, all_entries=sought)
         dangling = np.asarray(receivers.column("parent_span_id")) != 0
         entries = receivers.filter(pa.array(~dangling))
         if again.any():
@@ -144,7 +148,7 @@ class Propagation:
         self._bound(until)
         return mangled
 
-    def _within(self, callers: pa.Table, dangling: pa.Table, known: Knowledge) -> tuple[pa.Table, Mask]:
+    def _within(self, callers: pa.Table, dangling: pa.Table, known: Known) -> tuple[pa.Table, Mask]:
         """Match receivers whose parent is absent with callers of the same trace; mark the callers that have their receiver so."""
         traces = np.unique(mix(*_ids(dangling)[:2]))
         near = np.flatnonzero(np.isin(mix(*_ids(callers)[:2]), traces))
@@ -192,7 +196,7 @@ class Propagation:
         """Say whether any half is not decided yet."""
         return not (self._callers.decided.all() and self._receivers.decided.all())
 
-    def decide(self, until: int, known: Knowledge) -> Decided:
+    def decide(self, until: int, known: Known) -> Decided:
         """Decide what has waited long enough by `until` (arrival, ns; EVER: everything)."""
         due_callers, due_receivers = self._due(self._callers, until), self._due(self._receivers, until)
         matches, explained = MATCHES.empty_table(), frozenset[Place]()
@@ -218,7 +222,7 @@ class Propagation:
         self._freed.clear()
         return revoked
 
-    def _pair(self, callers: Ints, receivers: Ints, known: Knowledge) -> tuple[pa.Table, frozenset[Place]]:
+    def _pair(self, callers: Ints, receivers: Ints, known: Known) -> tuple[pa.Table, frozenset[Place]]:
         near, far = self._callers.rows.take(pa.array(callers)), self._receivers.rows.take(pa.array(receivers))
         found = [m for m in self._matched(near, far, known).matches if sure(m)]
         caller_keys, receiver_keys = self._callers.keys, self._receivers.keys
@@ -231,8 +235,10 @@ class Propagation:
         explained = frozenset(_places(near.take(pa.array(told, pa.int64()))))
         return _table(found, near, far), explained
 
-    def _matched(self, callers: pa.Table, receivers: pa.Table, known: Knowledge) -> Matching:
-        matching = match(callers, receivers, known, self.delays.of)
+    def _matched(self, callers: pa.Table, receivers: pa.Table, known: Known) -> Matching:
+        if not callers.num_rows or not receivers.num_rows:
+            return Matching()
+        matching = match(callers, receivers, known(), self.delays.of)
         self.dropped.update({f"match_{limit}": number for limit, number in matching.skipped.items()})
         return matching
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
@@ -58,15 +59,30 @@ class Absences:
         """Start knowing nothing."""
         self._traces_of_id: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self._addresses: dict[Operation, dict[str, list[int]]] = {}
-        self._samplers = Samplers()
-        self.dropped = 0
+        self._addresses_before: dict[Operation, dict[str, list[int]]] = {}
+        self._turned = 0.0
+        self.samplers = Samplers()
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Count operations, addresses and services that a limit left out."""
+        return self._dropped + self.samplers.dropped
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when the present one is full of time (unix seconds)."""
+        self.samplers.turn(now)
+        if not self._turned:
+            self._turned = now
+        if now - self._turned >= WINDOW_SECONDS:
+            self._addresses, self._addresses_before, self._turned = {}, self._addresses, now
 
     # ------------------------------------------------------------------ one pass
 
     def evidence(self, made: Relation, seen: Operated, known: Operations) -> pa.Table:
         """Give the facts of each orphan of a pass, rows of EVIDENCE; learn from the pass first."""
         forest = made.forest
-        self._samplers.learn(made)
+        self.samplers.learn(made)
         orphans = np.flatnonzero(forest.absent)
         if not len(orphans):
             return EVIDENCE.empty_table()
@@ -75,7 +91,7 @@ class Absences:
         for number in kin:
             self._learn_addresses(made, seen, number)
         callers, elsewhere = self._callers_in_traces(made, seen, orphans, kin)
-        at_addresses = [self._addresses.get(seen.operations[number], {}) for number in numbers.tolist()]
+        at_addresses = [self._at_addresses(seen.operations[number]) for number in numbers.tolist()]
         addresses = [at_addresses[at].get(address, (0, 0)) for at, address in zip(place.tolist(), _addresses(made, orphans), strict=True)]
         sampled = self._sampled(made, orphans, callers, elsewhere)
         of_operation = [
@@ -101,7 +117,7 @@ class Absences:
         states = spans.column("trace_state").take(pa.array(orphans)).to_pylist()
         verdicts = []
         for caller, others, high, low, state in zip(callers, elsewhere, *ids, states, strict=True):
-            said, by = self._samplers.verdict(others, high, low, state or "") if others else ("", "")
+            said, by = self.samplers.verdict(others, high, low, state or "") if others else ("", "")
             verdicts.append(("", "") if caller and said == "kept" else (said, by))
         return verdicts
 
@@ -114,13 +130,21 @@ class Absences:
         known = self._addresses.get(operation)
         if known is None:
             if len(self._addresses) >= MAX_OPERATIONS:
-                self.dropped += 1
+                self._dropped += 1
                 return
             known = self._addresses[operation] = {}
         rows = np.flatnonzero((seen.of == number) & (forest.absent | (forest.parent >= 0)))
         for address, gone in zip(_addresses(made, rows), forest.absent[rows].tolist(), strict=True):
             if address and (address in known or len(known) < MAX_ADDRESSES):
                 known.setdefault(address, [0, 0])[gone] += 1
+            elif address:
+                self._dropped += 1
+
+    def _at_addresses(self, operation: Operation) -> dict[str, tuple[int, int]]:
+        """Give, by client address, how many spans of an operation had their parent here, and how many had not, in both windows."""
+        now, before = self._addresses.get(operation, {}), self._addresses_before.get(operation, {})
+        nothing = [0, 0]
+        return {at: (now.get(at, nothing)[0] + before.get(at, nothing)[0], now.get(at, nothing)[1] + before.get(at, nothing)[1]) for at in {**before, **now}}
 
     # ------------------------------------------------------------------ ids and callers
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.called import called
-from traced.graph.columns import Ints, Mask
+from traced.graph.columns import Ints, Mask, used
 from traced.graph.operations import Operated, Operations, straight_calls
 from traced.graph.relation import Relation, span_columns
 from traced.model.span import FLAGS_IS_REMOTE, SpanKind
@@ -85,14 +85,22 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
     return found
 
 
-def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: Mask) -> pa.Table:
-    """Give the receiving spans without a parent and without a link, and the spans whose parent, in another process, never arrived."""
+def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: Mask, *, all_entries: bool = True) -> pa.Table:
+    """Give the receiving spans without a parent and without a link, and the spans whose parent, in another process, never arrived.
+
+    Without `all_entries`, of the first only those of operations that had a parent here before.
+    """
     forest = made.forest
     entry = forest.root & forest.receiving & ~made.calls.linked & (forest.sender < 0) & ~forest.looped
     remote = (np.asarray(forest.spans.column("flags")) & FLAGS_IS_REMOTE) != 0
     rows = np.flatnonzero((entry & ~forest.silenced[forest.trace]) | (forest.absent & (forest.receiving | remote)))
-    has_callers = {number: known.of(seen.operations[number]).present > 0 for number in np.unique(seen.of[rows]).tolist()}
-    return _halves(made, rows, again, [""] * len(rows), [has_callers[number] for number in seen.of[rows].tolist()])
+    operation = seen.of[rows]
+    has_callers: Mask = np.zeros(len(seen.operations), bool)
+    for number in used(operation):
+        has_callers[number] = known.of(seen.operations[number]).present > 0
+    if not all_entries:
+        rows = rows[has_callers[operation] | forest.absent[rows]]
+    return _halves(made, rows, again, [""] * len(rows), has_callers[seen.of[rows]].tolist())
 
 
 def _halves(made: Relation, rows: Ints, again: Mask, expected: list[str], has_callers: list[bool] | None = None) -> pa.Table:

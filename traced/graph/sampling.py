@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Unsigned
+from traced.graph.columns import Codes, Ints, Unsigned, distinct
+from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
 from traced.graph.trace_state import parse
 
@@ -65,74 +67,123 @@ By name: consistent probability sampling; Python and Go; Java; .NET; JavaScript.
 """
 
 
+MAX_SERVICES: Final = 5_000
 CHANCE: Final = 1e-6
 """So unlikely must it be that a service's traces lie below a cut by chance."""
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What one service's spans showed in one window: thresholds, traces, and the last trace id in each of ORDERS."""
+
+    traces: int = 0
+    largest: list[int] = field(default_factory=lambda: [0] * len(ORDERS))
+    thresholds: tuple[int, int] | None = None
+
+    def add(self, other: _Seen) -> None:
+        self.traces += other.traces
+        self.largest = [max(pair) for pair in zip(self.largest, other.largest, strict=True)]
+        both = [*(self.thresholds or ()), *(other.thresholds or ())]
+        self.thresholds = (min(both), max(both)) if both else None
+
+
 class Samplers:
-    """What each service's sampler lets through, as far as its spans show."""
+    """What each service's sampler lets through, as far as its spans of the last one to two hours show; `dropped` counts services beyond the limit."""
 
     def __init__(self) -> None:
         """Start knowing nothing."""
-        self._thresholds: dict[str, tuple[int, int]] = {}
-        self._largest: dict[str, list[int]] = {}
-        self._traces: dict[str, int] = {}
-        self._of_all = [0] * len(ORDERS)
+        self._now: dict[str, _Seen] = {}
+        self._before: dict[str, _Seen] = {}
+        self._turned = 0.0
+        self._of_all: list[int] | None = None
+        self.dropped = 0
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when the present one is full of time (unix seconds)."""
+        if not self._turned:
+            self._turned = now
+        if now - self._turned >= WINDOW_SECONDS:
+            self._now, self._before, self._turned = {}, self._now, now
 
     def learn(self, made: Relation) -> None:
         """Learn from the spans of one pass: the thresholds that they carry, and the trace ids that they have."""
-        self._learn_thresholds(made)
         forest = made.forest
         count = len(forest.service.texts)
-        pairs, first = np.unique(forest.trace * count + forest.service.of, return_index=True)
-        service = pairs % count
-        high, low = (np.asarray(forest.spans.column(name))[first] for name in ("trace_id_high", "trace_id_low"))
-        numbers = np.bincount(service, minlength=count).tolist()
-        largest = np.zeros((len(ORDERS), count), np.uint64)
-        for place, order in enumerate(ORDERS.values()):
-            np.maximum.at(largest[place], service, order(high, low))
-            self._of_all[place] = max(self._of_all[place], int(largest[place].max(initial=0)))
-        for code, text in enumerate(forest.service.texts):
-            known = self._largest.setdefault(text, [0] * len(ORDERS))
-            self._largest[text] = [max(a, int(b)) for a, b in zip(known, largest[:, code], strict=True)]
-            self._traces[text] = self._traces.get(text, 0) + numbers[code]
-
-    def _learn_thresholds(self, made: Relation) -> None:
-        forest = made.forest
-        states = forest.spans.column("trace_state").combine_chunks().dictionary_encode()
-        parsed = [threshold_and_randomness(text or "")[0] for text in states.dictionary.to_pylist()]
-        if not any(threshold is not None for threshold in parsed):
-            return
-        code = np.asarray(states.indices.fill_null(0)).astype(np.int64)
-        for pair in np.unique(forest.service.of * len(parsed) + code).tolist():
-            threshold = parsed[pair % len(parsed)]
-            if threshold is not None:
-                service = forest.service.texts[pair // len(parsed)]
-                low, high = self._thresholds.get(service, (threshold, threshold))
-                self._thresholds[service] = (min(low, threshold), max(high, threshold))
+        pairs, _ = distinct(forest.trace * count + forest.service.of, max(1, forest.traces * count))
+        service = pairs % max(1, count)
+        order = np.argsort(service, kind="stable")
+        codes, starts = np.unique(service[order], return_index=True)
+        ids = _ids_of_traces(made)
+        trace = (pairs // max(1, count))[order]
+        largest = [np.maximum.reduceat(ordered(*ids)[trace], starts).tolist() for ordered in ORDERS.values()] if len(codes) else []
+        thresholds = _thresholds(made)
+        self._of_all = None
+        for at, (code, number) in enumerate(zip(codes.tolist(), np.diff([*starts, len(order)]).tolist(), strict=True)):
+            text = forest.service.texts[code]
+            if text not in self._now and len(self._now) >= MAX_SERVICES:
+                self.dropped += 1
+            else:
+                self._now.setdefault(text, _Seen()).add(_Seen(number, [last[at] for last in largest], thresholds.get(code)))
 
     def verdict(self, services: tuple[str, ...], high: int, low: int, trace_state: str) -> tuple[str, str]:
         """Say whether one of some services does not sample a trace ('dropped'), or all do ('kept'; '' where that is not known), and how that is known."""
         kept = bool(services)
         for service in services:
-            said, by = self._of_service(service, high, low, trace_state)
+            said, by = self._of_service(self.of(service), high, low, trace_state)
             if said == "dropped":
                 return said, by
             kept = kept and said == "kept"
         return ("kept", "threshold") if kept else ("", "")
 
-    def _of_service(self, service: str, high: int, low: int, trace_state: str) -> tuple[str, str]:
-        if service in self._thresholds:
-            lowest, highest = self._thresholds[service]
+    def of(self, service: str) -> _Seen:
+        """Give what both windows show of a service."""
+        together = _Seen()
+        for window in (self._before, self._now):
+            if service in window:
+                together.add(window[service])
+        return together
+
+    def _of_service(self, seen: _Seen, high: int, low: int, trace_state: str) -> tuple[str, str]:
+        if seen.thresholds:
+            lowest, highest = seen.thresholds
             random = randomness(low, threshold_and_randomness(trace_state)[1])
             said = "dropped" if random < lowest else "kept" if random >= highest else ""
             return said, "threshold"
         for place, (name, order) in enumerate(ORDERS.items()):
-            if self._is_cut(service, place) and int(order(np.array([high], np.uint64), np.array([low], np.uint64))[0]) > self._largest[service][place]:
+            if self._is_cut(seen, place) and int(order(np.array([high], np.uint64), np.array([low], np.uint64))[0]) > seen.largest[place]:
                 return "dropped", name
         return "", ""
 
-    def _is_cut(self, service: str, place: int) -> bool:
+    def _is_cut(self, seen: _Seen, place: int) -> bool:
         """Say whether a service's traces all lie below a cut, where those of all services go higher: trace ids are random."""
-        largest, of_all = self._largest.get(service, [0] * len(ORDERS))[place], self._of_all[place]
-        return 0 < largest < of_all and self._traces[service] * math.log(largest / of_all) < math.log(CHANCE)
+        if self._of_all is None:
+            windows = [*self._before.values(), *self._now.values()]
+            self._of_all = [max((one.largest[at] for one in windows), default=0) for at in range(len(ORDERS))]
+        largest, of_all = seen.largest[place], self._of_all[place]
+        return 0 < largest < of_all and seen.traces * math.log(largest / of_all) < math.log(CHANCE)
+
+
+def _ids_of_traces(made: Relation) -> tuple[Unsigned, Unsigned]:
+    """Give the high and the low half of each trace's id, by the trace's number."""
+    first = np.asarray(made.pass_traces.column("row"))
+    high, low = np.zeros(made.forest.traces, np.uint64), np.zeros(made.forest.traces, np.uint64)
+    for half, name in ((high, "trace_id_high"), (low, "trace_id_low")):
+        half[made.forest.trace[first]] = np.asarray(made.forest.spans.column(name))[first]
+    return high, low
+
+
+def _thresholds(made: Relation) -> dict[int, tuple[int, int]]:
+    """Give the lowest and the highest threshold that each service's spans carry, by the service's number."""
+    forest = made.forest
+    states = Codes.from_column(forest.spans.column("trace_state"))
+    parsed = [threshold_and_randomness(text)[0] for text in states.texts]
+    if not any(threshold is not None for threshold in parsed):
+        return {}
+    found: dict[int, tuple[int, int]] = {}
+    pairs: Ints = np.unique(forest.service.of * len(parsed) + states.of)
+    for pair in pairs.tolist():
+        threshold = parsed[pair % len(parsed)]
+        if threshold is not None:
+            low, high = found.get(pair // len(parsed), (threshold, threshold))
+            found[pair // len(parsed)] = (min(low, threshold), max(high, threshold))
+    return found

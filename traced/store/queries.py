@@ -7,7 +7,8 @@ One statement a file, under a header of comment lines: the question that it answ
     -- returns: span_id varchar, name varchar,
     --   attributes map(varchar, varchar)
 
-Both may be empty (or `none`); a line may be continued on further comment lines. The header ends at the first line that
+Both may be empty (or `none`); a line may be continued on further comment lines. A third, `driven by: pass_suspects, pass_twins`, names tables
+without whose rows the answer has none, so that it need not be asked. The header ends at the first line that
 is no comment. Values enter by named parameters (`$trace_id`) only, so no text is ever put together from data.
 """
 
@@ -61,6 +62,7 @@ class NamedQuery:
         params: what it takes.
         returns: the columns that it gives.
         sql: the whole text, header included.
+        driven_by: tables; where none of them has a row, the answer has none. Without any, it is always asked.
     """
 
     name: str
@@ -69,6 +71,7 @@ class NamedQuery:
     params: tuple[Parameter, ...]
     returns: tuple[Column, ...]
     sql: str
+    driven_by: tuple[str, ...] = ()
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Check the given values against the declared parameters and fill in defaults; text is read as the declared type.
@@ -157,7 +160,8 @@ def parse(name: str, folder: str, text: str, parser: duckdb.DuckDBPyConnection) 
     if used != {parameter.name for parameter in params}:
         differing = ", ".join(sorted(used ^ {parameter.name for parameter in params}))
         raise _broken(f"{where}: parameters declared and used differ: {differing}")
-    return NamedQuery(name, folder, question, params, returns, text)
+    driven_by = tuple(_items(sections.get("driven by", "")))
+    return NamedQuery(name, folder, question, params, returns, text, driven_by)
 
 
 def _root() -> Path:
@@ -178,7 +182,7 @@ def _header(text: str) -> tuple[str, dict[str, str]]:
             break
         content = line.removeprefix("--").strip()
         key, separator, rest = content.partition(":")
-        if separator and key in {"params", "returns"}:
+        if separator and key in {"params", "returns", "driven by"}:
             current = sections.setdefault(key, [])
             content = rest.strip()
         if content:
