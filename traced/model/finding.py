@@ -36,6 +36,7 @@ class Finding:
         how_to_fix: the first step of the fix, from the detector's documentation.
         examples: a few occurrences.
         context: evidence of the newest occurrence.
+        instance: the one `service.instance.id` that all open occurrences name; empty where they name several, or none.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Finding:
     how_to_fix: str
     examples: tuple[Example, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
+    instance: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `analyze --format json` and `/api/v1/findings`."""

@@ -1,0 +1,170 @@
+"""What to mend first: findings that one defect explains, grouped under a smallest set of suspects, ranked.
+
+Each finding claims the suspects that its cause implicates (`traced.graph.defects`), and a cheap set of them that covers all findings is
+chosen (`traced.graph.covering`). Pure: the same findings in any order give the same suspects.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from traced.graph.covering import Candidate, Claims, cover
+from traced.graph.defects import SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
+from traced.model.finding import Finding
+from traced.model.occurrence import Level
+from traced.model.suspect import Suspect, SuspectKind, Suspects
+
+MAX_FINDINGS: Final = 5_000
+"""Findings that are grouped, the worst first; the others are counted."""
+MAX_HEARD: Final = 32
+"""Other findings' suspects that one finding may follow from under one word; without a bound many roots of one service and many
+broken edges into it would be millions of pairs."""
+_LEVELS: Final = {level: rank for rank, level in enumerate(Level)}
+
+
+def group(findings: Iterable[Finding]) -> Suspects:
+    """Give the suspects that explain the findings, what to mend first in front; each finding belongs to one.
+
+    The worst level comes first, then who explains more findings of it, then whom more detectors point at, then more occurrences.
+    """
+    ordered = sorted(findings, key=lambda f: (_LEVELS[f.level], -f.count, f.id, f.service, f.fingerprint))
+    considered = ordered[:MAX_FINDINGS]
+    claims = claims_of(considered)
+    explained: dict[Candidate, list[tuple[Finding, bool]]] = defaultdict(list)
+    if considered:
+        for finding, mine, candidate in zip(considered, claims, cover(claims), strict=True):
+            explained[candidate].append((finding, mine[candidate]))
+    ranked = sorted(explained.items(), key=lambda item: _urgency(item[0], [finding for finding, _ in item[1]]))
+    suspects = (_suspect(rank, candidate, its_own) for rank, (candidate, its_own) in enumerate(ranked, start=1))
+    return Suspects(tuple(suspects), len(ordered) - len(considered))
+
+
+# ---------------------------------------------------------------------- what a finding claims
+
+
+def claims_of(findings: Sequence[Finding]) -> list[Claims]:
+    """Give the suspects of each finding: True where it names one, False where it follows from one that another finding names."""
+    claims: list[dict[Candidate, bool]] = []
+    told: dict[Tell, set[Candidate]] = defaultdict(set)
+    for finding in findings:
+        named: dict[Candidate, bool] = {}
+        for role in _roles(finding, names=True):
+            candidates = dict.fromkeys(_candidates(finding, role), True)
+            named |= candidates
+            if role.tell:
+                told[_key(finding, role.tell)].update(candidates)
+        claims.append(named or {_itself(finding): True})
+    known = {candidate for named in claims for candidate in named}
+    heard = {key: sorted(candidates)[:MAX_HEARD] for key, candidates in told.items()}
+    for finding, mine in zip(findings, claims, strict=True):
+        for role in _roles(finding, names=False):
+            follows = heard.get(_key(finding, role.tell), ()) if role.at is At.TOLD else _candidates(finding, role)
+            for candidate in known.intersection(follows):
+                mine.setdefault(candidate, False)
+    return list(claims)
+
+
+def _roles(finding: Finding, *, names: bool) -> Iterator[Role]:
+    return (role for role in roles_of(finding.id, finding.cause) if role.names is names)
+
+
+def _key(finding: Finding, tell: Tell) -> Tell:
+    """Give a word with what it is said of."""
+    return (tell[0], *(str(getattr(finding, name)) for name in tell[1:]))
+
+
+def _candidates(finding: Finding, role: Role) -> Iterator[Candidate]:
+    """Give the suspects of one role; none where the finding does not name what the role needs."""
+    service, peer, defect = finding.service, finding.peer, role.defect
+    if role.at is At.CLOCKS:
+        yield from _clocks(finding)
+    if defect is None:
+        return
+    about = finding.id if defect is Defect.UNDECIDED else ""
+    if role.at is At.SERVICE:
+        yield Candidate(SuspectKind.SERVICE, defect, service, about=about)
+    elif role.at is At.OPERATION:
+        yield Candidate(SuspectKind.OPERATION, defect, service, about=finding.signal_name)
+    elif role.at is At.CALLER or (role.at is At.NAMELESS_CALLER and not peer):
+        yield Candidate(SuspectKind.CALLER, defect, service, about=about)
+    elif peer and role.at is At.PEER:
+        yield Candidate(SuspectKind.SERVICE, defect, peer, about=about)
+    elif peer and role.at is At.EDGE_IN:
+        yield Candidate(SuspectKind.EDGE, defect, service, peer, about=about)
+    elif peer and role.at is At.EDGE_OUT:
+        yield Candidate(SuspectKind.EDGE, defect, peer, service, about=about)
+
+
+def _clocks(finding: Finding) -> Iterator[Candidate]:
+    """Give the pair of clocks, and each clock as the one that is wrong: ahead of several others, or behind them."""
+    client, server, offset = (finding.context.get(name) for name in ("client_clock", "server_clock", "offset_at_least_ms"))
+    if not (isinstance(client, str) and isinstance(server, str) and isinstance(offset, int | float)):
+        return
+    yield Candidate(SuspectKind.HOST_PAIR, Defect.CLOCKS_DIFFER, about=" and ".join(sorted((client, server))))
+    ahead, behind = (server, client) if offset > 0 else (client, server)
+    yield Candidate(SuspectKind.HOST, Defect.CLOCK_AHEAD, about=ahead)
+    yield Candidate(SuspectKind.HOST, Defect.CLOCK_BEHIND, about=behind)
+
+
+def _itself(finding: Finding) -> Candidate:
+    """Give what a finding says where it lacks what its roles need."""
+    return Candidate(SuspectKind.SERVICE, Defect.UNDECIDED, finding.service, about=finding.id)
+
+
+# ---------------------------------------------------------------------- how a suspect is shown
+
+
+def _urgency(candidate: Candidate, findings: Sequence[Finding]) -> tuple[int, int, int, int, Candidate]:
+    """Give what sorts suspects: less is more urgent."""
+    worst = min(_LEVELS[finding.level] for finding in findings)
+    bad = sum(_LEVELS[finding.level] == worst for finding in findings)
+    return (worst, -bad, -len({finding.id for finding in findings}), -sum(finding.count for finding in findings), candidate)
+
+
+def _suspect(rank: int, candidate: Candidate, explained: Sequence[tuple[Finding, bool]]) -> Suspect:
+    findings = [finding for finding, _ in explained]
+    naming = [finding for finding, names in explained if names]
+    lead = naming[0]
+    instances = {finding.instance if finding.service == candidate.service else "" for finding in naming}
+    (instance,) = instances if candidate.kind is SuspectKind.SERVICE and len(instances) == 1 else ("",)
+    return Suspect(
+        rank=rank,
+        kind=SuspectKind.INSTANCE if instance else candidate.kind,
+        defect=str(candidate.defect),
+        place=_place(candidate),
+        service=candidate.service or lead.service,
+        peer=candidate.peer if candidate.service else lead.peer,
+        instance=instance,
+        level=min((finding.level for finding in findings), key=_LEVELS.__getitem__),
+        confidence=sum(finding.confidence * finding.count for finding in naming) / max(1, sum(finding.count for finding in naming)),
+        findings=tuple(finding.fingerprint for finding in findings),
+        occurrences=sum(finding.count for finding in findings),
+        message=_message(candidate, naming, instance),
+        how_to_fix=lead.how_to_fix,
+    )
+
+
+def _message(candidate: Candidate, naming: Sequence[Finding], instance: str) -> str:
+    """Say what is wrong: by the finding's own sentence where there is one finding and it speaks of this very place."""
+    if len(naming) == 1 and candidate.defect in SAID_BY_ITSELF:
+        return naming[0].message
+    said = said_of(candidate.defect, candidate.kind, _place(candidate), candidate.service, candidate.peer)
+    return f"{said.removesuffix('.')}, all of it from instance {instance}." if instance else said
+
+
+def _place(candidate: Candidate) -> str:
+    """Name a place as people say it."""
+    service = candidate.service or "a service without a name"
+    match candidate.kind:
+        case SuspectKind.EDGE:
+            return f"{candidate.peer} → {service}"
+        case SuspectKind.CALLER:
+            return f"what calls {service}"
+        case SuspectKind.OPERATION:
+            return f"{candidate.about} of {service}"
+        case SuspectKind.HOST | SuspectKind.HOST_PAIR:
+            return candidate.about
+        case _:
+            return service
