@@ -231,7 +231,7 @@ class Analysis:
         }
         passes = self._passes
         history = passes.history.dropped + passes.propagation.operations.dropped + passes.propagation.delays.dropped
-        history += passes.absences.dropped
+        history += passes.absences.dropped + passes.structure.dropped
         dropped = {
             "history": history,
             "late_links": passes.late_links.dropped,
