@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from traced.errors import NotFoundError
+from traced.graph.suspects import group
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType, Durations, Edge, EdgeCounts, EdgeKey
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, fingerprint_of
 from traced.model.query_result import QueryResult
 from traced.model.schema import LOGS, SPANS
+from traced.model.suspect import Suspects
 from traced.model.views import DetectorHealth, Status, StoreHealth, Tallies
 
 NOW = 1_760_000_000.0
@@ -185,6 +187,9 @@ class FakeViews:
 
     def finding(self, fingerprint: str) -> Finding | None:
         return next((f for f in self.all_findings if f.fingerprint == fingerprint), None)
+
+    def suspects(self, findings: tuple[Finding, ...]) -> Suspects:
+        return group(findings)
 
     def of_trace(self, trace_id: tuple[int, int]) -> tuple[Occurrence, ...]:
         return tuple(o for o in self.occurrences if o.trace_id == trace_id)

@@ -29,6 +29,7 @@ from traced.detectors import detectors, explain
 from traced.errors import ConfigurationError, TracedError
 from traced.findings.ledger import Ledger, Wording
 from traced.graph.service_graph import as_edges, total
+from traced.graph.suspects import group
 from traced.listening import AsgiServer, Endpoint
 from traced.metrics import expose
 from traced.model.batch import Batch, Receipt, Signal
@@ -240,10 +241,13 @@ class AnalysisReport:
 
     def as_dict(self, unreadable_lines: int = 0) -> dict[str, Any]:
         """Give the answer of `analyze --format json`."""
+        suspects = group(self.findings)
         return {
             "input": {**self.counts, "unreadable_lines": unreadable_lines},
             "services": list(self.services),
             "service_graph": {"edges": [edge.as_dict() for edge in self.edges]},
+            "suspects": [suspect.as_dict() for suspect in suspects.ranked],
+            "not_grouped": suspects.not_grouped,
             "findings": [finding.as_dict() for finding in self.findings],
         }
 

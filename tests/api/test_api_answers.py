@@ -69,6 +69,36 @@ def test_a_trace_id_may_be_typed_loosely(typed: str):
     assert [s["span_id"] for s in body["spans"]] == ["0000000000000001", "0000000000000002", "0000000000000011"]
 
 
+def test_suspects_say_what_to_fix_first_and_which_findings_go():
+    lost = finding("fraud", peer="payment", count=8, how_to_fix="Look at the exporter of payment.")
+    unanswered = finding("order", id="missing_server_span", cause="callee_loss", peer="payment", count=2)
+    body = ask(app_over(FakeViews([lost, unanswered, SKEW])), "/api/v1/findings").json()
+    assert body["suspects"][0] == {
+        "rank": 1,
+        "kind": "service",
+        "defect": "loses_spans",
+        "place": "payment",
+        "service": "payment",
+        "peer": None,
+        "instance": None,
+        "level": "violation",
+        "confidence": 0.97,
+        "count": 2,
+        "occurrences": 10,
+        "findings": [lost.fingerprint, unanswered.fingerprint],
+        "message": "payment makes spans that never arrive.",
+        "how_to_fix": "Look at the exporter of payment.",
+    }
+    assert [s["findings"] for s in body["suspects"][1:]] == [[SKEW.fingerprint]]
+    assert body["not_grouped"] == 0
+
+
+def test_suspects_of_a_filtered_list_are_those_that_explain_it_and_keep_their_rank():
+    views = FakeViews([finding("fraud", peer="payment"), finding("order", id="missing_server_span", cause="callee_loss", peer="payment"), SKEW])
+    asked = [ask(app_over(views), f"/api/v1/findings?{query}").json()["suspects"] for query in ("service=order", f"id={SKEW.id}", "service=nobody", "limit=1")]
+    assert [[(s["rank"], s["count"]) for s in suspects] for suspects in asked] == [[(1, 2)], [(2, 1)], [], [(1, 2)]]
+
+
 def test_a_trace_carries_its_findings_as_evidence_lines():
     body = ask(app_over(three_spans()), "/api/v1/traces/abc").json()
     assert body["findings"] == [occurrence().as_evidence()]

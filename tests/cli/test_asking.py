@@ -21,9 +21,11 @@ from traced.api.routes import api_routes
 from traced.api.sources import Sources
 from traced.cli.query import parameters
 from traced.errors import ConfigurationError, QueryError
+from traced.graph.suspects import group
 from traced.model.edge import ConnectionType, Edge, EdgeCounts, EdgeKey
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level
+from traced.model.suspect import Suspects
 from traced.model.views import QueryResult
 
 ORPHAN = Finding(
@@ -59,6 +61,9 @@ class World:
 
     def findings(self) -> tuple[Finding, ...]:
         return (ORPHAN, SKEW)
+
+    def suspects(self, findings: tuple[Finding, ...]) -> Suspects:
+        return group(findings)
 
     def finding(self, fingerprint: str) -> Finding | None:
         return next((one for one in self.findings() if one.fingerprint == fingerprint), None)
@@ -97,13 +102,32 @@ def url(world: World) -> Iterator[str]:
     listener.close()
 
 
+def test_what_to_fix_first_comes_before_the_findings(run: Run, url: str) -> None:
+    lines = run("findings", "--url", url).out.splitlines()
+    assert lines[:2] == ["what to fix first", ""]
+    assert lines[2:6] == [
+        "1. violation  cart  1 finding goes, x3",
+        f"   {ORPHAN.message}",
+        "   fix: look at web",
+        "   findings: 0123456789abcdef",
+    ]
+    assert [line for line in lines if line.startswith("2. ")] == ["2. information  cart  1 finding goes, x3"]
+
+
 def test_findings_are_listed_worst_first_as_a_table(run: Run, url: str) -> None:
     ran = run("findings", "--url", url)
-    lines = ran.out.splitlines()
     assert ran.code == 0
+    lines = ran.out[ran.out.index("2 open findings") :].splitlines()[1:]
     assert lines[0].split() == ["fingerprint", "level", "id", "cause", "service", "peer", "count", "message"]
     assert lines[1].split()[:5] == ["0123456789abcdef", "violation", "orphan_span", "cart", "web"]
     assert len(lines) == 3
+
+
+def test_suspects_are_in_the_json_of_those_findings_that_were_asked_for(run: Run, url: str) -> None:
+    everything = json.loads(run("findings", "--url", url, "--format", "json").out)
+    assert [(s["rank"], s["findings"]) for s in everything["suspects"]] == [(1, [ORPHAN.fingerprint]), (2, [SKEW.fingerprint])]
+    skewed = json.loads(run("findings", "clock_skew", "--url", url, "--format", "json").out)
+    assert [(s["rank"], s["findings"]) for s in skewed["suspects"]] == [(2, [SKEW.fingerprint])]
 
 
 def test_findings_of_one_detector_are_asked_for_by_its_id(run: Run, url: str) -> None:

@@ -91,6 +91,25 @@ def test_every_finding_is_explained_by_a_planted_fault(outcome: Outcome):
     assert [one for one in found if not explained(*one)] == []
 
 
+def test_each_planted_fault_is_one_thing_to_fix_and_the_first_line_is_one_of_them(outcome: Outcome):
+    suspects = outcome.daemon.get("/api/v1/findings")["suspects"]
+    named = [(s["place"], s["defect"]) for s in suspects]
+    planted = {fault.fix_at for fault in planted_faults() if fault.fix_at}
+    assert planted <= set(named)
+    assert named[0] in planted
+    assert suspects[0]["level"] == "violation"
+    assert sorted(fingerprint for s in suspects for fingerprint in s["findings"]) == sorted(f["fingerprint"] for f in outcome.findings)
+    page = outcome.daemon.page("/")
+    assert page.index(suspects[0]["message"]) < page.index(suspects[1]["message"]) < page.index('id="findings"')
+
+
+def test_what_payment_lost_is_one_thing_to_fix(outcome: Outcome):
+    (payment,) = [s for s in outcome.daemon.get("/api/v1/findings")["suspects"] if s["place"] == "payment"]
+    explained = {f["id"] for f in outcome.findings if f["fingerprint"] in payment["findings"]}
+    assert {"orphan_span", "missing_server_span"} <= explained
+    assert "exporter of payment" in payment["how_to_fix"]
+
+
 def test_nothing_is_said_of_services_in_which_nothing_is_wrong(outcome: Outcome):
     assert {f["service"] for f in outcome.findings}.isdisjoint(healthy_services())
 

@@ -275,3 +275,46 @@ def test_what_is_open_is_what_was_found_less_what_was_withdrawn_and_no_counter_f
         after = {**tallies.occurrences, **{("missing", *k): n for k, n in tallies.missing_spans.items()}}
         assert all(after[k] >= n for k, n in before.items())
         before = after
+
+
+def test_an_instance_is_named_where_all_occurrences_lie_on_it() -> None:
+    book = ledger()
+    one, other = {"instance": "i-1"}, {"instance": "i-2"}
+    book.record([found(span=1, context=one), found(span=2, context=one)], (), NOTHING, 5.0)
+    assert [f.instance for f in book.findings()] == ["i-1"]
+    book.record([found(TWO, 3, context=other)], (), NOTHING, 6.0)
+    assert [f.instance for f in book.findings()] == [""]
+    again = ledger()
+    again.load(json.loads(json.dumps(book.dump())))
+    again.record([found(THREE, 4, context=one)], (), NOTHING, 7.0)
+    assert [f.instance for f in again.findings()] == [""]
+    again.record([], {TWO}, NOTHING, 8.0)
+    assert [f.instance for f in again.findings()] == ["i-1"]
+
+
+def test_occurrences_that_name_no_instance_lie_on_none() -> None:
+    book = ledger()
+    book.record([found(span=1, context={"instance": "i-1"}), found(span=2)], (), NOTHING, 5.0)
+    assert [f.instance for f in book.findings()] == [""]
+
+
+def test_a_state_from_before_instances_were_kept_is_read() -> None:
+    book, again = ledger(), ledger()
+    book.record([found(context={"instance": "i-1"})], (), NOTHING, 5.0)
+    state = book.dump()
+    state["findings"] = [values[:8] for values in state["findings"]]
+    again.load(state)
+    assert [(f.count, f.instance) for f in again.findings()] == [(1, "")]
+
+
+def test_suspects_are_grouped_once_for_each_snapshot() -> None:
+    book = ledger()
+    assert book.suspects(book.findings()).ranked == ()
+    book.record([found()], (), NOTHING, 5.0)
+    before = book.findings()
+    suspects = book.suspects(before)
+    assert [s.findings for s in suspects.ranked] == [(before[0].fingerprint,)]
+    assert book.suspects(book.findings()) is suspects
+    book.record([found(TWO, 2, id="parent_loop", cause="")], (), NOTHING, 6.0)
+    assert len(book.suspects(book.findings()).ranked) == 2
+    assert book.suspects(before) == suspects

@@ -148,7 +148,7 @@ ONE_DEFECT = [
         id="span ids that are used twice make loops",
     ),
     pytest.param(
-        "service cart: undecided (2)",
+        "service cart: lacks_parents (2)",
         ("orphan_span/unknown cart", "missing_root_span/unknown cart"),
         id="what is not known of an orphan is not known of its trace's root",
     ),
@@ -212,6 +212,11 @@ def test_the_worst_level_comes_first_then_who_explains_more():
     )
     assert [s.level for s in group([finding(line) for line in lines]).ranked] == ["violation", "violation", "improvement", "information"]
     assert grouped(*lines)[:2] == ["service cart: loses_spans (2)", "service stock: exports_twice (1)"]
+
+
+def test_what_nobody_knows_how_to_mend_comes_after_what_can_be_mended():
+    lines = (*(f"orphan_span/unknown cart '{n}' x99" for n in range(9)), "duplicate_span stock", "blind_gap web x999 improvement")
+    assert grouped(*lines) == ["service stock: exports_twice (1)", "service cart: lacks_parents (9)", "operation GET / of web: hides_time (1)"]
 
 
 def test_of_equals_the_one_at_which_more_detectors_point_comes_first():

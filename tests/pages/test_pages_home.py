@@ -13,7 +13,7 @@ from traced.model.edge import ConnectionType
 from traced.model.finding import Example
 from traced.model.occurrence import Level
 from traced.model.views import DetectorHealth, StoreHealth
-from traced.pages.home import MAX_FINDINGS, by_service, reachable, state_of
+from traced.pages.home import MAX_EXPLAINED, MAX_FINDINGS, MAX_SUSPECTS, by_service, reachable, state_of
 
 BROWSER = {"accept": "text/html"}
 
@@ -75,6 +75,30 @@ def test_a_finding_shows_what_why_how_sure_how_often_an_example_and_the_first_st
     assert "First step Look at the exporter of web." in text
     assert f'href="/traces/{0xABC:032x}#span-{0x11:016x}"' in html
     assert f'href="/findings/{views.all_findings[0].fingerprint}"' in html
+
+
+def test_the_first_thing_after_health_is_what_to_fix_first():
+    lost = finding("fraud", peer="payment", how_to_fix="Look at the exporter of payment.")
+    unanswered = finding("order", id="missing_server_span", cause="callee_loss", peer="payment", message="3 calls left no SERVER span.")
+    mild = finding("web", id="span_flood", cause="siblings", peer="", level=Level.IMPROVEMENT, count=999)
+    views = FakeViews([mild, lost, unanswered])
+    text, html = text_of(views), ask(app_over(views), "/").text
+    assert text.index("What to fix first") < text.index("3 open findings, by service")
+    first = text[text.index("What to fix first") : text.index("web records too many spans.")]
+    for words in ("1 violation payment fix this, 2 findings go payment makes spans that never arrive. First step Look", "2 findings, 6&times;, 97 % sure"):
+        assert words in first
+    assert "3 calls left no SERVER span." in first
+    suspects = html[html.index('id="suspects"') : html.index('id="findings"')]
+    assert [f.fingerprint in suspects for f in (lost, unanswered, mild)] == [True] * 3
+    assert "fix this, 1 finding goes" in text
+
+
+def test_more_suspects_and_explained_findings_than_fit_are_counted():
+    found = [finding(f"s{n}", peer="") for n in range(MAX_SUSPECTS + 5)]
+    found += [finding("cart", id="duplicate_span", cause="", signal_name=f"op {n}") for n in range(MAX_EXPLAINED + 3)]
+    text = text_of(FakeViews(found))
+    assert f"Showing {MAX_SUSPECTS} of {MAX_SUSPECTS + 6} things to fix" in text
+    assert f"Showing {MAX_EXPLAINED} of {MAX_EXPLAINED + 3} findings that go with it" in text
 
 
 def test_services_come_by_their_worst_finding_and_findings_worst_first():

@@ -8,6 +8,7 @@ from traced import __version__
 from traced.model.edge import ConnectionType
 from traced.model.occurrence import Level
 from traced.model.span import SpanKind, StatusCode
+from traced.model.suspect import SuspectKind
 
 Json = dict[str, Any]
 
@@ -65,6 +66,25 @@ _FINDING = _object(
         "context": _FREE,
     },
     description="All open occurrences that share id, cause, service, peer and signal_name.",
+)
+_SUSPECT = _object(
+    {
+        "rank": {"type": "integer", "minimum": 1, "description": "1 is what to mend first."},
+        "kind": {"type": "string", "enum": [str(kind) for kind in SuspectKind]},
+        "defect": {**_TEXT, "description": "What is wrong there."},
+        "place": {**_TEXT, "description": "The place as people say it."},
+        "service": {**_TEXT, "description": "Of an edge the service that is called."},
+        "peer": {**_or_null(_TEXT), "description": "Of an edge the service that calls."},
+        "instance": {**_or_null(_TEXT), "description": "Where all evidence lies on one instance of the service."},
+        "level": _LEVEL,
+        "confidence": _CONFIDENCE,
+        "count": {**_COUNT, "description": "Findings that it explains."},
+        "occurrences": {**_COUNT, "description": "Open occurrences of all of them."},
+        "findings": {**_TEXTS, "description": "Their fingerprints, worst first; a finding belongs to one suspect."},
+        "message": _TEXT,
+        "how_to_fix": _TEXT,
+    },
+    description="One place with one defect, which explains findings: mend it, and they go.",
 )
 _OCCURRENCE = _object(
     {
@@ -176,7 +196,16 @@ _SCHEMAS = {
     "Error": _object(_ERROR),
     "NotReady": _object({**_ERROR, "reasons": _TEXTS}),
     "Finding": _FINDING,
-    "Findings": _object({"findings": _list(_ref("Finding")), "total": _COUNT, "truncated": _TRUTH}),
+    "Findings": _object(
+        {
+            "findings": _list(_ref("Finding")),
+            "suspects": {**_list(_ref("Suspect")), "description": "Those that explain any of the findings, what to mend first in front."},
+            "total": _COUNT,
+            "not_grouped": {**_COUNT, "description": "Open findings beyond the limit of the grouping, the mildest."},
+            "truncated": _TRUTH,
+        },
+    ),
+    "Suspect": _SUSPECT,
     "Occurrence": _OCCURRENCE,
     "Edge": _EDGE,
     "Graph": _object({"service_graph": _object({"edges": _list(_ref("Edge"))})}),

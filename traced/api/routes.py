@@ -79,15 +79,27 @@ class _Api:
         return await anyio.to_thread.run_sync(ask, limiter=self._store_threads)
 
     async def findings(self, request: Request) -> Response:
-        """Answer the open findings that pass the filters, worst first."""
+        """Answer the open findings that pass the filters, worst first, and the suspects that explain them."""
         asked = {name: request.query_params[name] for name in ("service", "id", "level", "cause") if name in request.query_params}
         if "level" in asked and asked["level"] not in set(Level):
             raise InvalidRequestError(f"level {asked['level'][:64]!r} is none of {', '.join(Level)}", next_safe_actions=("Use one of the levels named.",))
         limit = _limit(request, DEFAULT_FINDINGS, MAX_FINDINGS)
 
         def answer() -> Response:
-            matching = [f for f in self._sources.findings.findings() if _passes(f, asked)]
-            return json_response({"findings": [f.as_dict() for f in matching[:limit]], "total": len(matching), "truncated": len(matching) > limit})
+            findings = self._sources.findings.findings()
+            suspects = self._sources.findings.suspects(findings)
+            matching = [f for f in findings if _passes(f, asked)]
+            wanted = {f.fingerprint for f in matching}
+            explaining = [s for s in suspects.ranked if not wanted.isdisjoint(s.findings)]
+            return json_response(
+                {
+                    "findings": [f.as_dict() for f in matching[:limit]],
+                    "suspects": [s.as_dict() for s in explaining[:limit]],
+                    "total": len(matching),
+                    "not_grouped": suspects.not_grouped,
+                    "truncated": len(matching) > limit,
+                },
+            )
 
         return await self._view(answer)
 

@@ -14,6 +14,7 @@ import typer
 
 from traced.cli.options import ConfigOption, Format, FormatOption, read_settings
 from traced.cli.output import clean, say, write_json, write_lines, write_table, write_text
+from traced.cli.suspects import print_suspects
 from traced.errors import ConfigurationError, OutputUnwritableError
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ def _print(result: dict[str, Any]) -> None:
     counts = result["input"]
     write_lines([", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in counts)])
     write_lines([f"services: {', '.join(clean(name) for name in result['services']) or 'none'}", ""])
-    print_edges(result["service_graph"]["edges"])
     found = result["findings"]
+    if found:
+        print_suspects(result)
+    print_edges(result["service_graph"]["edges"])
     write_lines(["", f"{len(found)} findings" if found else "no findings"])
     for finding in found[:MAX_ROWS]:
         print_finding(finding)

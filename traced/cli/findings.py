@@ -11,6 +11,7 @@ import typer
 from traced.cli.explain import no_such_detector
 from traced.cli.options import DAEMON_URL, Format, FormatOption, UrlOption
 from traced.cli.output import write_json, write_lines, write_table, write_text
+from traced.cli.suspects import print_suspects
 
 _FINGERPRINT = re.compile(r"[0-9a-fA-F]{16}")
 _COLUMNS = ("fingerprint", "level", "id", "cause", "service", "peer", "count", "message")
@@ -23,7 +24,7 @@ def findings(
     url: UrlOption = DAEMON_URL,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """List the open findings of a running daemon, or show one with its evidence."""
+    """List what to mend first and the open findings of a running daemon, or show one finding with its evidence."""
     from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415 - loads urllib and ssl, which `traced --help` has no use for
     from traced.detectors import detector_ids  # noqa: PLC0415
 
@@ -45,7 +46,8 @@ def findings(
     if not listed:
         write_lines(["no open findings"])
         return
-    write_table(_COLUMNS, [[one[name] for name in _COLUMNS] for one in listed], right=frozenset({"count"}))
+    print_suspects(answer)
+    write_table(_COLUMNS, [[one[name] for name in _COLUMNS] for one in listed], title=f"{len(listed)} open findings", right=frozenset({"count"}))
     if answer["total"] > len(listed):
         write_lines([f"… {answer['total']} in all"])
 

@@ -77,6 +77,7 @@ class PlantedFault:
         expected: claims that must be made.
         not_expected: claims that this fault might tempt a detector into, and must not.
         may_also: claims that are right but depend on timing.
+        fix_at: (place, defect) that must be named as a thing to fix, if any.
         failing_edge: (client, server) of the edge that must count errors, if any.
         slow_edge: (client, server) of the edge that must show a call of SLOW_CALL_SECONDS or more, if any.
     """
@@ -88,6 +89,7 @@ class PlantedFault:
     expected: tuple[Expectation, ...] = ()
     not_expected: tuple[Claim, ...] = ()
     may_also: tuple[Claim, ...] = ()
+    fix_at: tuple[str, str] | None = None
     failing_edge: tuple[str, str] | None = None
     slow_edge: tuple[str, str] | None = None
 
@@ -104,6 +106,7 @@ _LOSES_CONTEXT = PlantedFault(
         Claim("missing_root_span", "cart"),
         Claim("missing_root_span", "web"),
     ),
+    fix_at=("web → cart", "loses_context"),
 )
 _REPORTS_NOTHING = PlantedFault(
     name="reports_nothing",
@@ -120,6 +123,7 @@ _ROOT_REPORTS_NOTHING = PlantedFault(
     what_traced_says="missing_root_span: a trace of which only tax's orphan is there",
     expected=(Expectation("missing_root_span", "tax", minimum=5),),
     not_expected=(Claim("root_client_span", "tax"), Claim("root_client_span", "pricing")),
+    fix_at=("what calls tax", "reports_nothing"),
 )
 _LOST_BATCH = PlantedFault(
     name="lost_batch",
@@ -130,6 +134,7 @@ _LOST_BATCH = PlantedFault(
     not_expected=(Claim("missing_root_span", "fraud"), Claim("missing_root_span", "payment"), Claim("missing_server_span", "payment", "fraud")),
     # A request that straddles two batches loses only its SERVER span: then payment's own CLIENT span is an orphan.
     may_also=(Claim("orphan_span", "payment"),),
+    fix_at=("payment", "loses_spans"),
 )
 _SLOW_CALL = PlantedFault(
     name="slow_call",
@@ -154,6 +159,7 @@ _EXPORTED_TWICE = PlantedFault(
     what_traced_says="duplicate_span: each of inventory's spans arrives twice with the same content; calls are counted once all the same",
     expected=(Expectation("duplicate_span", "inventory", minimum=20),),
     not_expected=(Claim("conflicting_span", "inventory"), Claim("orphan_span", "inventory")),
+    fix_at=("inventory", "exports_twice"),
 )
 _JOB_WITHOUT_SPAN = PlantedFault(
     name="job_without_span",
@@ -162,6 +168,7 @@ _JOB_WITHOUT_SPAN = PlantedFault(
     what_traced_says="root_client_span: a trace begins with shipping's CLIENT span to inventory",
     expected=(Expectation("root_client_span", "shipping", minimum=5),),
     not_expected=(Claim("missing_root_span", "shipping"), Claim("missing_server_span", "shipping", "inventory")),
+    fix_at=("shipping", "works_outside_traces"),
 )
 _CLOCK_AHEAD = PlantedFault(
     name="clock_ahead",
@@ -170,6 +177,7 @@ _CLOCK_AHEAD = PlantedFault(
     what_traced_says="clock_skew: shop-b against shop-a, about 2 s; times are shown as they came",
     expected=(Expectation("clock_skew", "catalog"),),
     not_expected=(Claim("missing_server_span", "web", "catalog"), Claim("orphan_span", "catalog")),
+    fix_at=("shop-a and shop-b", "clocks_differ"),
 )
 
 

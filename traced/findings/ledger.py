@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from traced.config import FindingsSettings
+from traced.findings.grouping import Grouping
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, OccurrenceKey
+from traced.model.suspect import Suspects
 from traced.model.views import Tallies
 from traced.telemetry import Telemetry
 
@@ -45,6 +47,8 @@ class _Open:
     confidence_sum: float = 0.0
     last_found: float = 0.0
     examples: deque[Example] = field(default_factory=deque)
+    instance: str = ""
+    """That of all occurrences; empty where they differ or one names none."""
 
 
 class Ledger:
@@ -63,6 +67,7 @@ class Ledger:
         self._mildest: list[str] | None = None
         """Fingerprints, the mildest last: made when a pass first finds the ledger full."""
         self._snapshot: tuple[Finding, ...] | None = ()
+        self._grouping = Grouping()
         self._found: Counter[tuple[str, str, str, str]] = Counter()
         self._withdrawn: Counter[tuple[str, str, str, str]] = Counter()
         self._missing: Counter[tuple[str, str]] = Counter()
@@ -149,6 +154,8 @@ class Ledger:
                 self._telemetry.dropped_findings.labels("max_findings").inc()
                 return False
             finding = self._open[occurrence.fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
+            finding.instance = occurrence.instance
+        finding.instance = finding.instance if finding.instance == occurrence.instance else ""
         finding.newest = max(finding.newest, occurrence, key=_by_time)
         finding.count += 1
         finding.confidence_sum += occurrence.confidence
@@ -203,6 +210,8 @@ class Ledger:
                 finding.first_seen = min(o.time_unix_nano for o in remaining)
                 finding.last_seen = max(o.time_unix_nano for o in remaining)
                 finding.worst = min((o.level for o in remaining), key=_RANK.__getitem__)
+                instances = {o.instance for o in remaining}
+                finding.instance = instances.pop() if len(instances) == 1 else ""
         self._shrunk.clear()
 
     def _forget(self, trace: TraceId) -> tuple[Occurrence, ...]:
@@ -258,6 +267,10 @@ class Ledger:
         """Give one open finding, or None."""
         return next((f for f in self.findings() if f.fingerprint == fingerprint), None)
 
+    def suspects(self, findings: tuple[Finding, ...]) -> Suspects:
+        """Give what to mend first, of a snapshot that `findings` gave."""
+        return self._grouping.of(findings)
+
     def of_trace(self, trace_id: TraceId) -> tuple[Occurrence, ...]:
         """Give the open occurrences of one trace."""
         with self._lock:
@@ -292,6 +305,7 @@ class Ledger:
             how_to_fix=wording.how_to_fix(newest),
             examples=tuple(one.examples),
             context=newest.context,
+            instance=one.instance,
         )
 
     # ------------------------------------------------------------------ across restarts
@@ -339,13 +353,13 @@ def _grow(counter: Counter[_Key], key: _Key, overflow: _Key) -> None:
 
 def _dump_finding(one: _Open) -> list[Any]:
     examples = [[*e.trace_id, e.span_id] for e in one.examples]
-    return [_dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples]
+    return [_dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples, one.instance]
 
 
 def _load_finding(values: list[Any], max_examples: int) -> _Open:
-    newest, count, first, last, worst, confidence, found, examples = values
+    newest, count, first, last, worst, confidence, found, examples, *instance = values
     shown = deque((Example((high, low), span_id) for high, low, span_id in examples), maxlen=max_examples)
-    return _Open(_load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown)
+    return _Open(_load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown, *map(str, instance))
 
 
 def _dump_occurrence(o: Occurrence) -> list[Any]:

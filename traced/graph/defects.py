@@ -37,6 +37,7 @@ class Defect(StrEnum):
     FAILS_TO_ANSWER = "fails_to_answer"
     HIDES_TIME = "hides_time"
     CHANGED = "changed"
+    LACKS_PARENTS = "lacks_parents"
     UNDECIDED = "undecided"
 
 
@@ -124,7 +125,7 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
         "upstream_silent": _SILENT_ABOVE,
         "sampled_out": _SAMPLED_ABOVE,
         "propagation_mangled": _IDS_CHANGED,
-        ANY: (Role(At.SERVICE, Defect.UNDECIDED, tell=PARENT),),
+        ANY: (Role(At.SERVICE, Defect.LACKS_PARENTS, tell=PARENT),),
     },
     "missing_root_span": {
         "local_loss": (*_LOST_HERE, _hears(PARENT)),
@@ -132,7 +133,7 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
         "upstream_silent": (*_SILENT_ABOVE, _hears(PARENT)),
         "sampled_out": (Role(At.SERVICE, Defect.SAMPLES_APART), _hears(PARENT)),
         "propagation_mangled": (Role(At.CALLER, Defect.CHANGES_IDS), _hears(IDS)),
-        ANY: (Role(At.SERVICE, Defect.UNDECIDED), _hears(PARENT)),
+        ANY: (Role(At.SERVICE, Defect.LACKS_PARENTS), _hears(PARENT)),
     },
     "missing_server_span": {
         "callee_loss": _LOST_BELOW,
@@ -203,7 +204,8 @@ _SAID: Final[dict[Defect, str]] = {
     Defect.FAILS_TO_ANSWER: "Calls to {subject} fail without a response.",
     Defect.HIDES_TIME: "{subject} spends time that no span explains.",
     Defect.CHANGED: "{subject} works otherwise than before.",
-    Defect.UNDECIDED: "What is wrong with {subject} is not known.",
+    Defect.LACKS_PARENTS: "Parents of spans of {subject} never arrived; who lost them is not known.",
+    Defect.UNDECIDED: "At {subject} something is found of which no cause is known.",
 }
 _SAID_OF: Final[dict[tuple[Defect, SuspectKind], str]] = {
     (Defect.CHANGES_IDS, _CALLER): "Trace or span ids are changed before they reach {service}.",
@@ -212,7 +214,9 @@ _SAID_OF: Final[dict[tuple[Defect, SuspectKind], str]] = {
     (Defect.UNDECIDED, _EDGE): "Calls from {peer} to {service} leave no span there; what is wrong is not known.",
 }
 
-SAID_BY_ITSELF: Final = frozenset({Defect.LOSES_CONTEXT, Defect.CLOCKS_DIFFER, Defect.HIDES_TIME, Defect.CHANGED, Defect.UNDECIDED})
+NOT_KNOWN: Final = frozenset({Defect.LACKS_PARENTS, Defect.UNDECIDED})
+"""What can be said of it, but not what is to be mended: it comes after what can be mended."""
+SAID_BY_ITSELF: Final = NOT_KNOWN | {Defect.LOSES_CONTEXT, Defect.CLOCKS_DIFFER, Defect.HIDES_TIME, Defect.CHANGED}
 """Defects whose findings speak of the very place that is to be mended: a single one says it better, with its numbers."""
 
 

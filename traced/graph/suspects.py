@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from traced.graph.covering import Candidate, Claims, cover
-from traced.graph.defects import SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
+from traced.graph.defects import NOT_KNOWN, SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
 from traced.model.finding import Finding
 from traced.model.occurrence import Level
 from traced.model.suspect import Suspect, SuspectKind, Suspects
@@ -27,7 +27,8 @@ _LEVELS: Final = {level: rank for rank, level in enumerate(Level)}
 def group(findings: Iterable[Finding]) -> Suspects:
     """Give the suspects that explain the findings, what to mend first in front; each finding belongs to one.
 
-    The worst level comes first, then who explains more findings of it, then whom more detectors point at, then more occurrences.
+    The worst level comes first; of one level that of which the cause is known, then who explains more findings of the level, then whom more
+    detectors point at, then more occurrences.
     """
     ordered = sorted(findings, key=lambda f: (_LEVELS[f.level], -f.count, f.id, f.service, f.fingerprint))
     considered = ordered[:MAX_FINDINGS]
@@ -116,11 +117,12 @@ def _itself(finding: Finding) -> Candidate:
 # ---------------------------------------------------------------------- how a suspect is shown
 
 
-def _urgency(candidate: Candidate, findings: Sequence[Finding]) -> tuple[int, int, int, int, Candidate]:
+def _urgency(candidate: Candidate, findings: Sequence[Finding]) -> tuple[int, bool, int, int, int, Candidate]:
     """Give what sorts suspects: less is more urgent."""
     worst = min(_LEVELS[finding.level] for finding in findings)
     bad = sum(_LEVELS[finding.level] == worst for finding in findings)
-    return (worst, -bad, -len({finding.id for finding in findings}), -sum(finding.count for finding in findings), candidate)
+    detectors = {finding.id for finding in findings}
+    return (worst, candidate.defect in NOT_KNOWN, -bad, -len(detectors), -sum(finding.count for finding in findings), candidate)
 
 
 def _suspect(rank: int, candidate: Candidate, explained: Sequence[tuple[Finding, bool]]) -> Suspect:

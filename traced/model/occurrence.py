@@ -66,6 +66,11 @@ class Occurrence:
         """What makes two claims the same occurrence: id, trace id, span id."""
         return (self.id, *self.trace_id, self.span_id)
 
+    @property
+    def instance(self) -> str:
+        """The `service.instance.id` on which its evidence lies; empty where it names none."""
+        return str(self.context.get("instance") or "")
+
     def as_evidence(self) -> dict[str, Any]:
         """Give one line of `traced analyze --evidence`."""
         matched = None

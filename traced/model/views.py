@@ -14,6 +14,7 @@ from traced.model.edge import Edge
 from traced.model.finding import Finding, timestamp
 from traced.model.occurrence import Occurrence
 from traced.model.query_result import QueryResult
+from traced.model.suspect import Suspects
 
 
 class FindingsView(Protocol):
@@ -25,6 +26,10 @@ class FindingsView(Protocol):
 
     def finding(self, fingerprint: str) -> Finding | None:
         """Give one open finding, or None."""
+        ...
+
+    def suspects(self, findings: tuple[Finding, ...]) -> Suspects:
+        """Give what to mend first: the suspects that explain a snapshot of the findings; cheap for the newest one."""
         ...
 
     def of_trace(self, trace_id: tuple[int, int]) -> tuple[Occurrence, ...]:

@@ -1,4 +1,4 @@
-"""What the first page shows: health, findings by service, the graph, and why there may be nothing to show yet."""
+"""What the first page shows: health, what to mend first, findings by service, the graph, and why there may be nothing to show yet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.occurrence import Level
+from traced.model.suspect import Suspect, Suspects
 from traced.model.views import Status
 from traced.pages.drawing import connections_of, draw
 
+MAX_SUSPECTS = 20
+MAX_EXPLAINED = 10
+"""Findings listed below each suspect."""
 MAX_FINDINGS = 200
 MAX_CONNECTIONS = 300
 _WORST_FIRST = (Level.VIOLATION, Level.IMPROVEMENT, Level.INFORMATION)
@@ -29,12 +33,21 @@ class ServiceFindings:
     total: int
 
 
-def home(status: Status, findings: Sequence[Finding], edges: Sequence[Edge], now_unix_seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ShownSuspect:
+    """A suspect with the first of the findings that it explains."""
+
+    suspect: Suspect
+    findings: tuple[Finding, ...]
+
+
+def home(status: Status, findings: Sequence[Finding], suspects: Suspects, edges: Sequence[Edge], now_unix_seconds: float) -> dict[str, Any]:
     """Give the template's values.
 
     Args:
         status: how the daemon is.
         findings: the open ones, worst first.
+        suspects: what explains these findings, what to mend first in front.
         edges: the service graph.
         now_unix_seconds: the present, to say how long ago.
     """
@@ -49,6 +62,9 @@ def home(status: Status, findings: Sequence[Finding], edges: Sequence[Edge], now
         "quiet_seconds": quiet,
         "remaining_seconds": None if quiet is None else max(0.0, status.settle_seconds - quiet),
         "failing": [detector for detector in status.detectors if detector.errors],
+        "suspects": with_findings(suspects, findings),
+        "total_suspects": len(suspects.ranked),
+        "not_grouped": suspects.not_grouped,
         "groups": groups,
         "shown_findings": sum(len(group.findings) for group in groups),
         "total_findings": len(findings),
@@ -67,6 +83,12 @@ def state_of(status: Status, findings: Sequence[Finding]) -> str:
         return "clean"
     stored = status.store.hot_spans or status.store.sealed_files
     return "waiting" if status.received_spans or status.received_logs or stored else "nothing"
+
+
+def with_findings(suspects: Suspects, findings: Sequence[Finding]) -> list[ShownSuspect]:
+    """Give the first suspects, each with some of its findings."""
+    known = {finding.fingerprint: finding for finding in findings}
+    return [ShownSuspect(suspect, tuple(known[f] for f in suspect.findings[:MAX_EXPLAINED])) for suspect in suspects.ranked[:MAX_SUSPECTS]]
 
 
 def by_service(findings: Sequence[Finding]) -> list[ServiceFindings]:

@@ -95,7 +95,8 @@ class _Pages:
         return await self._show(request, self._home)
 
     def _home(self) -> Response:
-        shown = home(self._status.status(), self._findings.findings(), self._graph.edges(None, None), self._clock())
+        findings = self._findings.findings()
+        shown = home(self._status.status(), findings, self._findings.suspects(findings), self._graph.edges(None, None), self._clock())
         return page("home.html", shown)
 
     async def finding(self, request: Request) -> Response:
