@@ -28,6 +28,7 @@ from traced.config import Settings
 from traced.detectors import detectors, explain
 from traced.errors import ConfigurationError, TracedError
 from traced.findings.ledger import Ledger, Wording
+from traced.graph.losses import LossLedger
 from traced.graph.service_graph import as_edges, total
 from traced.graph.suspects import group
 from traced.listening import AsgiServer, Endpoint
@@ -36,10 +37,12 @@ from traced.model.batch import Batch, Receipt, Signal
 from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.input import InputRequest
+from traced.model.measurement import Measurement
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
 from traced.receiver.decode import decode_logs, decode_traces
+from traced.receiver.measuring import decode_metrics
 from traced.receiver.receiver import Receiver
 from traced.receiver.wire import Limits
 from traced.store.store import Store
@@ -73,7 +76,7 @@ class Daemon:
         self.ledger = Ledger(settings.findings, self.telemetry, wording())
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry)
-        self.receiver = Receiver(settings.receiver, self.store, self.telemetry)
+        self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
         metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
         sources = Sources(self.ledger, self.edges, self.store, self, self._queries, metrics)
@@ -179,6 +182,9 @@ class Daemon:
                 sealed_files=int(counts.gauge("traced_store_sealed_files")),
                 sealed_bytes=int(counts.gauge("traced_store_sealed_bytes")),
             ),
+            received_data_points=counts.total("traced_receiver_accepted", signal="metrics"),
+            ignored_metrics=counts.total("traced_receiver_ignored_metrics"),
+            loss_ledger=self.analysis.accounts,
         )
 
     def _reasons_not_ready(self) -> tuple[str, ...]:
@@ -254,12 +260,13 @@ class AnalysisReport:
 
 @dataclass(slots=True)
 class _Ingested:
-    """Running totals of what went into the temporary store."""
+    """Running totals of what went into the temporary store, and what SDKs counted."""
 
     received: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     repeated: int = 0
     undecodable: int = 0
+    measured: list[Measurement] = field(default_factory=list)
 
     def add(self, batch: Batch, receipt: Receipt) -> None:
         self.received[str(batch.signal)] += receipt.stored
@@ -295,6 +302,9 @@ def _ingest(requests: Iterable[InputRequest], store: Store, settings: Settings, 
     limits = Limits(max_items=settings.receiver.max_items_per_request)
     for request in requests:
         try:
+            if request.signal is Signal.METRICS:
+                ingested.measured += decode_metrics(request.body, limits).points
+                continue
             batch = (decode_traces if request.signal is Signal.TRACES else decode_logs)(request.body, limits)
         except TracedError as error:
             ingested.undecodable += 1
@@ -314,7 +324,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
     services: set[str] = set()
     withdrawn: set[OccurrenceKey] = set()
     traces = 0
-    for outcome in _passes(store, settings, telemetry):
+    for outcome in _passes(store, settings, telemetry, ingested.measured):
         occurrences.extend(outcome.occurrences)
         withdrawn |= outcome.withdrawn
         counted.append(outcome.edges)
@@ -327,15 +337,18 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         "logs": ingested.received["logs"],
         "rejected_spans": ingested.rejected,
         "duplicate_spans": ingested.repeated,
+        "data_points": len(ingested.measured),
     }
     return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(o for o in occurrences if o.key not in withdrawn))
 
 
-def _passes(store: Store, settings: Settings, telemetry: Telemetry) -> Iterator[Outcome]:
+def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:
     """Go through everything; in more than one slice, a first round only learns, so that the order of the input does not matter."""
     workbench = Workbench()
     forever = 2**62
     passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis.max_spans_per_trace, None)
+    passes.losses = LossLedger(len(measured) + 1)
+    passes.losses.learn(measured)
     end = store.visible_until
     arrivals = store.arrival_slices(end, settings.analysis.max_spans_per_pass)
     rounds = (True, False) if len(arrivals) > 1 else (False,)

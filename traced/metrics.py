@@ -212,7 +212,7 @@ class TallyCollector(Collector):
         tallies = self._tallies.tallies()
         families = _tally_families()
         spans = {(service,): count for service, count in tallies.spans_analyzed.items()}
-        counted: tuple[Mapping[Any, int], ...] = (tallies.occurrences, tallies.withdrawn, tallies.missing_spans, spans)
+        counted: tuple[Mapping[Any, int], ...] = (tallies.occurrences, tallies.withdrawn, tallies.missing_spans, spans, tallies.reported_losses)
         for family, counts in zip(families, counted, strict=True):
             for labels, count in counts.items():
                 family.add_metric(labels, count)
@@ -226,6 +226,11 @@ def _tally_families() -> Sequence[CounterMetricFamily]:
         CounterMetricFamily("traced_finding_withdrawn_occurrences", "Occurrences that no longer held when late spans came.", labels=labels),
         CounterMetricFamily("traced_missing_spans", "Absent parents, each counted once.", labels=("service", "cause")),
         CounterMetricFamily("traced_spans_analyzed", "Spans analysed, each once.", labels=("service",)),
+        CounterMetricFamily(
+            "traced_reported_span_losses",
+            "Spans that an SDK or a Collector says it lost, or refused, by its own metrics.",
+            labels=("service", "quantity", "reason"),
+        ),
     )
 
 

@@ -25,7 +25,7 @@ class Telemetry:
         self.registry = registry
         self.accepted = Counter(
             "traced_receiver_accepted",
-            "Spans or log records acknowledged after they were on disk.",
+            "Spans or log records acknowledged after they were on disk, and data points about spans.",
             ["signal", "transport"],
             registry=registry,
         )
@@ -37,7 +37,7 @@ class Telemetry:
         )
         self.rejected_items = Counter(
             "traced_receiver_rejected_items",
-            "Invalid spans or log records inside requests of which the rest was stored.",
+            "Invalid spans, log records or data points inside requests of which the rest was taken.",
             ["signal", "reason"],
             registry=registry,
         )
@@ -45,6 +45,12 @@ class Telemetry:
             "traced_receiver_altered_items",
             "Spans or log records stored with a change: cut, clamped or cleaned.",
             ["signal", "reason"],
+            registry=registry,
+        )
+        self.ignored_metrics = Counter(
+            "traced_receiver_ignored_metrics",
+            "Metrics acknowledged without being read: they do not count spans of an SDK or a Collector.",
+            ["transport"],
             registry=registry,
         )
         self.json_nonconformant = Counter(

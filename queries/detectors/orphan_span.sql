@@ -1,6 +1,6 @@
 -- Which spans name a parent that is not in their trace, and why?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, alike UBIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, lost_by VARCHAR, lost_instance VARCHAR, lost_how VARCHAR, lost_reason VARCHAR, lost_spans BIGINT, lost_since BIGINT, lost_until BIGINT, queue_capacity BIGINT, begun BIGINT, not_sampled BIGINT, alike UBIGINT
 -- driven by: orphan_causes
 SELECT
     s.trace_id_high,
@@ -31,7 +31,19 @@ SELECT
     c.whole_trace_id_high,
     c.whole_trace_id_low,
     c.whole_service,
-    c.alike
+    -- what the loss ledger says of it
+    l.service AS lost_by,
+    l.instance AS lost_instance,
+    l.quantity AS lost_how,
+    l.reason AS lost_reason,
+    l.spans AS lost_spans,
+    l.since_unix_nano AS lost_since,
+    l.until_unix_nano AS lost_until,
+    l.queue_capacity,
+    c.begun,
+    c.not_sampled,
+    hash(c.alike, c.reported, c.not_sampled) AS alike
 FROM pass_suspects s
 JOIN orphan_causes c ON c.row = s.row
+LEFT JOIN reported_losses l ON l.number = c.reported
 WHERE s.parent_absent

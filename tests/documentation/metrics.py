@@ -14,6 +14,7 @@ from traced.detectors import detector_ids
 from traced.metrics import MAX_LABEL_CHARACTERS, OTHER, SnapshotCollector, TallyCollector, expose
 from traced.model.batch import Signal
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType
+from traced.model.measurement import LOSSES
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
 from traced.receiver.refusals import RefusalReason, Transport
@@ -71,13 +72,14 @@ LABELS = {
     "transport": _code(Transport),
     "reason": (
         f"of `traced_receiver_refused_total`: {_code(RefusalReason)}; of rejected and altered items: what was wrong, or what was changed; "
-        "of `traced_store_dropped_files_total`: `age`, `size`"
+        "of `traced_store_dropped_files_total`: `age`, `size`; of `traced_reported_span_losses_total`: the error that the sender names"
     ),
     "content": "`equal` or `conflicting`: whether the span that came again differs from the stored one",
     "detector": "a detector's id",
     "finding": f"a detector's id: {_code(detector_ids())}",
     "level": _code(Level),
     "service": "`service.name` of the span that the finding is about",
+    "quantity": f"{_code(LOSSES)}: how spans were lost",
     "peer": "the other side, where the detector names one; else empty",
     "cause": "why, where the detector names it; else empty",
     "complete": "`true`: a root, every parent there, no loop; else `false`",

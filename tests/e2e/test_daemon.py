@@ -193,4 +193,4 @@ def _children(process: int) -> list[int]:
 def test_telemetry_ports_answer_nothing_else(daemon: DaemonProcess):
     assert daemon.otlp.get("/").status_code == 404
     assert daemon.otlp.get("/api/v1/findings").status_code == 404
-    assert daemon.otlp.post("/v1/metrics", content=b"").status_code == 404
+    assert daemon.otlp.post("/v1development/profiles", content=b"").status_code == 404

@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from traced.config import ReceiverSettings
 from traced.model.batch import Batch, Receipt
+from traced.model.measurement import MeasurementConsumer
 from traced.receiver.receiver import Receiver
 from traced.telemetry import Telemetry
 
@@ -70,10 +71,12 @@ class RecordingConsumer:
 
 
 @contextmanager
-def receiving(consumer: RecordingConsumer, telemetry: Telemetry | None = None, **settings: Any) -> Iterator[Receiver]:
+def receiving(
+    consumer: RecordingConsumer, telemetry: Telemetry | None = None, measurements: MeasurementConsumer | None = None, **settings: Any
+) -> Iterator[Receiver]:
     """Give a started receiver on free ports."""
     chosen = ReceiverSettings(**{"otlp_grpc": "127.0.0.1:0", "otlp_http": "127.0.0.1:0", **settings})
-    receiver = Receiver(chosen, consumer, telemetry or Telemetry())
+    receiver = Receiver(chosen, consumer, telemetry or Telemetry(), measurements=measurements)
     receiver.start()
     try:
         yield receiver

@@ -97,7 +97,7 @@ ROUNDS = int(os.environ.get("TRACED_DIFFERENTIAL_ROUNDS", "1"))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize("signal", list(Signal))
+@pytest.mark.parametrize("signal", list(PATHS))
 def test_generated_requests_end_as_the_rows_of_the_reference_decoder_however_they_came(signal: Signal, number: int, tmp_path: Path) -> None:
     source = Requests(5 + number, large=0.02)
     requests = [source.traces() if signal is Signal.TRACES else source.logs() for _ in range(ROUND)]

@@ -12,12 +12,14 @@ from typing import Any, Final
 import structlog
 
 from traced.analysis.edge_history import EdgeHistory
+from traced.analysis.inbox import Inbox
 from traced.analysis.passes import Outcome, Passes
 from traced.analysis.revisits import Revisits
 from traced.analysis.settling import Settling
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger
+from traced.model.losses import ServiceAccount
 from traced.model.views import Tallies
 from traced.store.store import Store
 from traced.store.workbench import Workbench
@@ -34,6 +36,8 @@ _LONGEST_SLICE_NANOS: Final = 600_000_000_000
 _ATTEMPTS: Final = 3
 """So often a pass may fail before what it was to look at is given up."""
 _MAX_SERVICES: Final = 10_000
+_MAX_ACCOUNTS: Final = 100
+"""Instances whose own counts the status shows."""
 _STATE: Final = "analysis"
 _STATE_VERSION: Final = 3
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
@@ -66,6 +70,7 @@ class Analysis:
             self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace, hold_nanos=int(settings.settle_seconds * 1e9)
         )
         self._revisits = Revisits()
+        self.inbox = Inbox()
         self._settle_nanos = int(settings.settle_seconds * 1e9)
         self._slice = _FIRST_SLICE_NANOS
         self._closing = threading.Event()
@@ -78,6 +83,8 @@ class Analysis:
         self._spans: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
         self.traces_analyzed = 0
+        self.accounts: tuple[ServiceAccount, ...] = ()
+        """What services say of their own spans, those that lost most first."""
 
     # ------------------------------------------------------------------ life
 
@@ -108,6 +115,7 @@ class Analysis:
         self._edges.load(state["edges"])
         self._spans = Counter({str(name): int(number) for name, number in state["spans"].items()})
         self._passes.restore(state["learned"])
+        self.accounts = self._passes.losses.accounts(_MAX_ACCOUNTS)
         self._edges.explain(self._passes.meaning())
         # last: from here on the cut counts
         self._settling.restore(state["settling"])
@@ -158,6 +166,7 @@ class Analysis:
     def step(self) -> bool:
         """Run one pass; say whether more waits already."""
         now = self._clock()
+        self._learn_losses(now)
         target = min(int(now * 1e9), self._store.visible_until) - self._settle_nanos
         cut = self._settling.cut
         first = self._store.first_arrival_after(cut)
@@ -181,6 +190,16 @@ class Analysis:
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
         return until < target
+
+    def _learn_losses(self, now: float) -> None:
+        """Take what SDKs have counted of their spans since the last turn."""
+        losses = self._passes.losses
+        losses.turn(now)
+        points = self.inbox.take()
+        if points:
+            losses.learn(points)
+            self.accounts = losses.accounts(_MAX_ACCOUNTS)
+            self._unsaved = True
 
     def _decide_waiting(self, now: float, until: int) -> None:
         """Decide halves of calls that have waited long enough, though nothing else came."""
@@ -226,6 +245,7 @@ class Analysis:
             "history": telemetry.analysis_dropped.labels("history"),
             "late_links": telemetry.analysis_dropped.labels("late_links"),
             "revisits": telemetry.analysis_dropped.labels("revisits"),
+            "measurements": telemetry.analysis_dropped.labels("measurements"),
             **{limit: telemetry.analysis_dropped.labels(limit) for limit in self._passes.propagation.dropped},
             "edges": telemetry.dropped_edges,
         }
@@ -236,6 +256,7 @@ class Analysis:
             "history": history,
             "late_links": passes.late_links.dropped,
             "revisits": self._revisits.dropped,
+            "measurements": passes.losses.dropped,
             "edges": self._edges.dropped,
             **passes.propagation.dropped,
         }
@@ -253,7 +274,8 @@ class Analysis:
         return self._tallies
 
     def _counted(self) -> Tallies:
-        return replace(self._ledger.tallies(), spans_analyzed=self.spans_analyzed(), edges=self._edges.totals())
+        lost = dict(self._passes.losses.counted)
+        return replace(self._ledger.tallies(), spans_analyzed=self.spans_analyzed(), edges=self._edges.totals(), reported_losses=lost)
 
     def spans_analyzed(self) -> dict[str, int]:
         """Give spans analysed by service, each once."""

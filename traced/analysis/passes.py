@@ -30,7 +30,7 @@ from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.identity import Knowledge
-from traced.graph.losses import LOSS_READINGS, LossLedger
+from traced.graph.losses import LossLedger
 from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import difference, edges
 from traced.graph.trace_ids import RecentTraceIds
@@ -114,7 +114,6 @@ class Passes:
         max_spans_per_trace: int,
         max_rows_per_detector: int | None = MAX_ROWS_PER_DETECTOR,
         hold_nanos: int = 0,
-        max_loss_readings: int = LOSS_READINGS,
     ) -> None:
         """Wire the passes.
 
@@ -127,7 +126,6 @@ class Passes:
             max_spans_per_trace: the earliest ones are looked at.
             max_rows_per_detector: None keeps every row (for files, where nothing may be left out).
             hold_nanos: how long half of a call waits for its other half in another trace.
-            max_loss_readings: readings of one counter of lost spans of which the times are kept.
 
         Raises:
             ConfigurationError: a detector has no query of its name.
@@ -149,7 +147,7 @@ class Passes:
         self.late_links = LateLinks()
         self.propagation = Propagation(hold_nanos)
         self.absences = Absences()
-        self.losses = LossLedger(max_loss_readings)
+        self.losses = LossLedger()
         self.structure = Structure()
         self.trace_ids = RecentTraceIds()
         self.reporting: dict[str, float] = {}
@@ -244,6 +242,7 @@ class Passes:
             "propagation": self.propagation.dump(),
             "structure": self.structure.dump(),
             "reporting": dict(self.reporting),
+            "losses": self.losses.dump(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

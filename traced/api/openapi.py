@@ -6,6 +6,7 @@ from typing import Any
 
 from traced import __version__
 from traced.model.edge import ConnectionType
+from traced.model.measurement import LOSSES
 from traced.model.occurrence import Level
 from traced.model.span import SpanKind, StatusCode
 from traced.model.suspect import SuspectKind
@@ -178,7 +179,8 @@ _STATUS = _object(
         "ready": _TRUTH,
         "not_ready_reasons": _TEXTS,
         "addresses": _object({"otlp_grpc": _TEXT, "otlp_http": _TEXT}),
-        "received": _object({"spans": _COUNT, "logs": _COUNT}),
+        "received": _object({"spans": _COUNT, "logs": _COUNT, "data_points": _COUNT}),
+        "ignored": _object({"metrics": _COUNT}),
         "refused": _object({"requests": _COUNT}),
         "rejected": _object({"items": _COUNT}),
         "repeated": _object({"spans": _COUNT}),
@@ -189,8 +191,34 @@ _STATUS = _object(
         ),
         "detectors": _list(_object({"id": _TEXT, "errors": _COUNT, "seconds": _NUMBER})),
         "store": _object({"hot_spans": _COUNT, "sealed_files": _COUNT, "sealed_bytes": _COUNT}),
+        "loss_ledger": {**_list(_ref("Account")), "description": "By their own metrics of the last one to two hours, those that lost most first."},
     },
     description="Counts are since the daemon's start.",
+)
+_REPORTED_LOSS = _object(
+    {
+        "quantity": {"type": "string", "enum": [str(quantity) for quantity in LOSSES]},
+        "reason": _or_null(_TEXT),
+        "component": _or_null(_TEXT),
+        "spans": _COUNT,
+        "since": _or_null(_TIME),
+        "until": _or_null(_TIME),
+    },
+)
+_ACCOUNT = _object(
+    {
+        "service": _TEXT,
+        "instance": _or_null(_TEXT),
+        "started": _COUNT,
+        "not_sampled": _COUNT,
+        "exported": _COUNT,
+        "live": _COUNT,
+        "queue_size": _COUNT,
+        "queue_capacity": _or_null(_COUNT),
+        "until": _TIME,
+        "losses": _list(_REPORTED_LOSS),
+    },
+    description="What one instance of a service, or a Collector, counts of its own spans.",
 )
 _SCHEMAS = {
     "Error": _object(_ERROR),
@@ -213,6 +241,7 @@ _SCHEMAS = {
     "LogRecord": _LOG,
     "Trace": _TRACE,
     "Status": _STATUS,
+    "Account": _ACCOUNT,
     "Queries": _object({"queries": _list(_object({"name": _TEXT, "question": _TEXT, "params": _TEXTS}))}),
     "Query": {
         "description": "Either a named query or SQL, with values for its named parameters.",

@@ -38,6 +38,8 @@ from typing import Any, Final
 
 from traced.detectors import Row, iterate
 from traced.graph.causes import LOCAL_LOSS, PROPAGATION_MANGLED, SAMPLED_OUT, UNKNOWN, UPSTREAM_LOSS, UPSTREAM_SILENT
+from traced.model.finding import timestamp
+from traced.model.losses import fix_of_reported, reported_in_words
 from traced.model.occurrence import Level, Occurrence
 from traced.model.span import SpanKind, span_id_hex, trace_id_hex
 
@@ -90,6 +92,7 @@ def _judge(row: Row) -> _Verdict:
         "with_a_parent_here": row["present"],
         "without": row["absent"],
         **_more(row, cause),
+        **_reported(row),
     }
     return _Verdict(cause, row["confidence"], _peer(row, cause), context)
 
@@ -121,6 +124,18 @@ def _more(row: Row, cause: str) -> dict[str, str | int]:
     return {}
 
 
+def _reported(row: Row) -> dict[str, str | int]:
+    """Give what SDKs and Collectors say of it by their own metrics; nothing where they say nothing."""
+    if row["not_sampled"]:
+        return {"spans_begun_by_the_caller": row["begun"], "of_them_not_sampled": row["not_sampled"]}
+    if row["lost_by"] is None:
+        return {}
+    return {
+        **{name: row[name] for name in ("lost_by", "lost_instance", "lost_how", "lost_reason", "lost_spans", "queue_capacity")},
+        **{name: timestamp(row[name]) for name in ("lost_since", "lost_until") if row[name]},
+    }
+
+
 _WHY: Final = {
     PROPAGATION_MANGLED: "its id was changed on the way from {peer}",
     SAMPLED_OUT: "{peer} did not sample it",
@@ -141,11 +156,11 @@ _FIX: Final = {
 
 def fix(occurrence: Occurrence) -> str:
     """Say where to look, by cause."""
-    return _FIX[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
+    return fix_of_reported(occurrence.context) or _FIX[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
 
 
 def sentence(occurrence: Occurrence, count: int) -> str:
     """Say it in one sentence."""
     spans = "span names" if count == 1 else "spans name"
     why = _WHY[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
-    return f"{count} {occurrence.signal_name!r} {spans} a parent that never arrived: {why}."
+    return f"{count} {occurrence.signal_name!r} {spans} a parent that never arrived: {why}{reported_in_words(occurrence.context)}."

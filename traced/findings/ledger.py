@@ -124,7 +124,7 @@ class Ledger:
 
     def _replace(self, trace: TraceId, old: tuple[Occurrence, ...], new: list[Occurrence], stays: frozenset[str] | None, now: float) -> None:
         """Withdraw what is not found again, but for the detectors whose claims stay (None: all); add what is new."""
-        had = {(o.key, o.fingerprint) for o in old}
+        had = {(o.key, o.fingerprint): o for o in old}
         found = {(o.key, o.fingerprint) for o in new}
         counted = {o.missing_span_id for o in old if o.id == _ORPHAN}
         kept = []
@@ -136,16 +136,25 @@ class Ledger:
             else:
                 self._withdraw(occurrence)
         for occurrence in new:
-            again = (occurrence.key, occurrence.fingerprint) in had
-            if not again and not self._add(occurrence, now):
+            known = had.get((occurrence.key, occurrence.fingerprint))
+            if known is not None:
+                self._renew(known, occurrence)
+            elif not self._add(occurrence, now):
                 continue
             kept.append(occurrence)
-            if not again and occurrence.id == _ORPHAN and occurrence.missing_span_id not in counted:
+            if known is None and occurrence.id == _ORPHAN and occurrence.missing_span_id not in counted:
                 counted.add(occurrence.missing_span_id)
                 _grow(self._missing, (occurrence.service, occurrence.cause), ("__other__", ""))
         if kept:
             self._by_trace[trace] = tuple(kept)
             self._remembered += len(kept)
+
+    def _renew(self, known: Occurrence, occurrence: Occurrence) -> None:
+        """Let a finding say what is known by now of an occurrence that it has already."""
+        finding = self._open.get(occurrence.fingerprint)
+        if finding is not None:
+            finding.confidence_sum += occurrence.confidence - known.confidence
+            finding.newest = occurrence if finding.newest.key == occurrence.key else finding.newest
 
     def _add(self, occurrence: Occurrence, now: float) -> bool:
         finding = self._open.get(occurrence.fingerprint)

@@ -15,6 +15,8 @@ class Signal(StrEnum):
 
     TRACES = "traces"
     LOGS = "logs"
+    METRICS = "metrics"
+    """Only what SDKs and Collectors count of their own spans; never in a batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ class InputRequest:
     """An export request, not decoded yet.
 
     Attributes:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         body: a protobuf Export*ServiceRequest.
         origin: where it stood, for messages to people: file name and line (or message) number.
     """

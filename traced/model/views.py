@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from traced.model.edge import Edge
 from traced.model.finding import Finding, timestamp
+from traced.model.losses import ServiceAccount
 from traced.model.occurrence import Occurrence
 from traced.model.query_result import QueryResult
 from traced.model.suspect import Suspects
@@ -115,6 +116,9 @@ class Status:
         settle_seconds: how long a trace must be quiet before it is analysed.
         detectors: every detector that runs.
         store: what the store holds.
+        received_data_points: data points about spans taken into the loss ledger.
+        ignored_metrics: other metrics, acknowledged without being read.
+        loss_ledger: what instances say of their own spans, those that lost most first.
     """
 
     version: str
@@ -138,6 +142,9 @@ class Status:
     settle_seconds: float
     detectors: tuple[DetectorHealth, ...]
     store: StoreHealth
+    received_data_points: int = 0
+    ignored_metrics: int = 0
+    loss_ledger: tuple[ServiceAccount, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `/api/v1/status`."""
@@ -148,7 +155,8 @@ class Status:
             "ready": self.ready,
             "not_ready_reasons": list(self.not_ready_reasons),
             "addresses": {"otlp_grpc": self.otlp_grpc, "otlp_http": self.otlp_http},
-            "received": {"spans": self.received_spans, "logs": self.received_logs},
+            "received": {"spans": self.received_spans, "logs": self.received_logs, "data_points": self.received_data_points},
+            "ignored": {"metrics": self.ignored_metrics},
             "refused": {"requests": self.refused_requests},
             "rejected": {"items": self.rejected_items},
             "repeated": {"spans": self.repeated_spans},
@@ -163,6 +171,7 @@ class Status:
             },
             "detectors": [d.as_dict() for d in self.detectors],
             "store": self.store.as_dict(),
+            "loss_ledger": [account.as_dict() for account in self.loss_ledger],
         }
 
 
@@ -200,6 +209,7 @@ class Tallies:
         missing_spans: (service, cause) to absent parents, each once.
         spans_analyzed: service to spans analysed, each once.
         edges: the service graph with counts that only grow; those with unpaired spans only are among them.
+        reported_losses: (service, quantity, reason) to spans that SDKs and Collectors say they lost.
     """
 
     occurrences: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
@@ -207,6 +217,7 @@ class Tallies:
     missing_spans: dict[tuple[str, str], int] = field(default_factory=dict)
     spans_analyzed: dict[str, int] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
+    reported_losses: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 class TallyView(Protocol):

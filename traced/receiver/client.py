@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import grpc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from traced.errors import ConfigurationError, TracedError
@@ -27,7 +28,10 @@ from traced.receiver.walking import varint
 _METHODS: Final = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
+_RESPONSES: Final = {Signal.TRACES: ExportTraceServiceResponse, Signal.LOGS: ExportLogsServiceResponse, Signal.METRICS: ExportMetricsServiceResponse}
+_REJECTED: Final = {Signal.TRACES: "rejected_spans", Signal.LOGS: "rejected_log_records", Signal.METRICS: "rejected_data_points"}
 _RETRYABLE_CODES: Final = frozenset(
     {
         grpc.StatusCode.CANCELLED,
@@ -244,13 +248,13 @@ def _grpc_failure(error: Any) -> TracedError:
 
 
 def _answer(signal: Signal, content: bytes) -> Answer:
-    response: Any = ExportTraceServiceResponse() if signal is Signal.TRACES else ExportLogsServiceResponse()
+    response: Any = _RESPONSES[signal]()
     try:
         response.ParseFromString(content)
     except DecodeError:
         raise RefusedError("the endpoint answered 200 with something that is not OTLP") from None
     partial = response.partial_success
-    return Answer(partial.rejected_spans if signal is Signal.TRACES else partial.rejected_log_records, partial.error_message)
+    return Answer(getattr(partial, _REJECTED[signal]), partial.error_message)
 
 
 def _status_message(content: bytes) -> str:

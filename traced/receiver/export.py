@@ -16,8 +16,10 @@ import structlog
 
 from traced.errors import OverloadedError, TracedError
 from traced.model.batch import Batch, BatchConsumer, Receipt, Signal
+from traced.model.measurement import MeasurementConsumer
 from traced.receiver.admission import Admission
 from traced.receiver.encoding import delimited, number
+from traced.receiver.measuring import decode_metrics
 from traced.receiver.refusals import RefusalReason, RefusedError, Transport, refusal_of
 from traced.receiver.status import MAX_MESSAGE_CHARACTERS, RpcCode
 from traced.receiver.wire import Limits
@@ -38,6 +40,10 @@ LARGE_BYTES: Final = 16 * 2**20
 """A request beyond this is decoded while no other such is: what decoding takes is up to seven times the request."""
 
 
+_REJECTED: Final = {Signal.TRACES: "rejectedSpans", Signal.LOGS: "rejectedLogRecords", Signal.METRICS: "rejectedDataPoints"}
+_NOUNS: Final = {Signal.TRACES: "spans", Signal.LOGS: "log records", Signal.METRICS: "data points"}
+
+
 class Decoder(Protocol):
     """Turns protobuf bytes into a batch; raises InvalidRequestError or TooLargeError."""
 
@@ -51,7 +57,7 @@ class Answer:
     """What a sender is told of a request that was taken.
 
     Attributes:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         rejected: how many of its items were invalid and are not stored.
         message: why, or a warning where everything was stored but not unchanged; "" where there is nothing to say.
     """
@@ -72,7 +78,7 @@ class Answer:
             return b"{}"
         partial: dict[str, Any] = {"errorMessage": self.message}
         if self.rejected:
-            partial["rejectedSpans" if self.signal is Signal.TRACES else "rejectedLogRecords"] = str(self.rejected)
+            partial[_REJECTED[self.signal]] = str(self.rejected)
         return json.dumps({"partialSuccess": partial}).encode()
 
 
@@ -88,6 +94,7 @@ class Exporter:
         *,
         limits: Limits,
         timeout_seconds: float,
+        measurements: MeasurementConsumer | None = None,
     ) -> None:
         """Keep the parts; nothing starts.
 
@@ -98,6 +105,7 @@ class Exporter:
             telemetry: counts.
             limits: for the decoders.
             timeout_seconds: how long a request waits for its commit.
+            measurements: takes what SDKs count of their spans; None: nobody asks for it.
         """
         self._consumer = consumer
         self._decoders = decoders
@@ -105,6 +113,7 @@ class Exporter:
         self._telemetry = telemetry
         self._limits = limits
         self._timeout_seconds = timeout_seconds
+        self._measurements = measurements
         self._decoding = threading.BoundedSemaphore(DECODING_AT_ONCE)
         self._decoding_large = threading.Lock()
         self._gate = threading.Condition()
@@ -115,7 +124,7 @@ class Exporter:
         """Take one request and wait until it is durable; the caller holds an admission slot.
 
         Args:
-            signal: traces or logs.
+            signal: traces, logs or metrics.
             transport: the label for counters.
             read: gives the request as protobuf; what it raises is counted like an error of the decoder.
 
@@ -154,6 +163,8 @@ class Exporter:
     def _export(self, signal: Signal, transport: Transport, read: Callable[[], bytes]) -> Answer:
         with self._decoding:
             body = read()
+            if signal is Signal.METRICS:
+                return self._measure(transport, body)
             with self._decoding_large if len(body) > LARGE_BYTES else nullcontext():
                 batch = self._decoders[signal](body, self._limits)
             del body
@@ -171,6 +182,17 @@ class Exporter:
         for reason, count in altered.items():
             self._telemetry.altered_items.labels(signal.value, reason).inc(count)
         return Answer(signal, sum(rejected.values()), _message(signal, received, rejected, altered))
+
+    def _measure(self, transport: Transport, body: bytes) -> Answer:
+        """Take a request of metrics: what is of use here is handed over, the rest is acknowledged and counted."""
+        taken = decode_metrics(body, self._limits)
+        if taken.points and self._measurements is not None and not self._measurements.measured(taken.points):
+            raise self._overloaded("too many data points wait for the analysis; none of this request was taken", RefusalReason.QUEUE_FULL)
+        self._telemetry.accepted.labels(Signal.METRICS.value, transport.value).inc(len(taken.points))
+        self._telemetry.ignored_metrics.labels(transport.value).inc(taken.ignored)
+        for reason, count in taken.rejected.items():
+            self._telemetry.rejected_items.labels(Signal.METRICS.value, reason).inc(count)
+        return Answer(Signal.METRICS, sum(taken.rejected.values()), _message(Signal.METRICS, taken.received, taken.rejected, {}))
 
     def _hand_over(self, batch: Batch) -> Future[Receipt]:
         with self._gate:
@@ -214,10 +236,11 @@ class Exporter:
 
 def _message(signal: Signal, received: int, rejected: Mapping[str, int], altered: Mapping[str, int]) -> str:
     """Say in English what was rejected, and what was stored with a change."""
-    noun = "spans" if signal is Signal.TRACES else "log records"
+    noun = _NOUNS[signal]
     parts = []
     if rejected:
-        parts.append(f"{sum(rejected.values())} of {received} {noun} rejected ({_counts(rejected)}); the others are stored, do not send them again.")
+        kept = "taken" if signal is Signal.METRICS else "stored"
+        parts.append(f"{sum(rejected.values())} of {received} {noun} rejected ({_counts(rejected)}); the others are {kept}, do not send them again.")
     if altered:
         parts.append(f"Stored with changes: {_counts(altered)}.")
     return " ".join(parts)[:MAX_MESSAGE_CHARACTERS]

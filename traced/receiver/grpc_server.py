@@ -1,4 +1,4 @@
-"""OTLP over gRPC: TraceService/Export and LogsService/Export; every other method is UNIMPLEMENTED.
+"""OTLP over gRPC: Export of TraceService, LogsService and MetricsService; every other method is UNIMPLEMENTED.
 
 Messages reach the handler as raw bytes: gRPC's own deserializer would answer INTERNAL to bad bytes. The handlers are
 declared as streams of requests, of which the first is read. On the wire a unary call is the same, but this way a handler
@@ -26,6 +26,7 @@ from traced.receiver.refusals import RefusedError, Transport, incomplete, too_la
 SERVICES: Final = {
     "opentelemetry.proto.collector.trace.v1.TraceService": Signal.TRACES,
     "opentelemetry.proto.collector.logs.v1.LogsService": Signal.LOGS,
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": Signal.METRICS,
 }
 SPARE_THREADS: Final = 16
 """Threads beyond the admission slots: with all of those waiting for commits, refusals still go out."""

@@ -1,4 +1,4 @@
-"""OTLP over HTTP as an ASGI application: POST /v1/traces and /v1/logs, protobuf and JSON, every error a `google.rpc.Status`.
+"""OTLP over HTTP as an ASGI application: POST /v1/traces, /v1/logs and /v1/metrics, protobuf and JSON, every error a `google.rpc.Status`.
 
 The event loop only collects bodies and sends answers, so it is always free to refuse. Inflating, decoding and waiting for
 the commit happen in threads, one for each admission slot, so nothing ever queues for a thread.
@@ -19,18 +19,18 @@ from traced.model.batch import Signal
 from traced.receiver.admission import Admission, Slot
 from traced.receiver.export import Answer, Exporter
 from traced.receiver.inflating import WINDOW_BITS, inflate
-from traced.receiver.json_requests import logs_from_json, traces_from_json
+from traced.receiver.json_requests import logs_from_json, metrics_from_json, traces_from_json
 from traced.receiver.refusals import RefusalReason, RefusedError, Transport, too_large
 from traced.receiver.status import RpcCode
 from traced.telemetry import Telemetry
 
-PATHS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}
+PATHS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, "/v1/metrics": Signal.METRICS}
 _MEDIA_TYPES: Final = {
     "application/x-protobuf": Transport.HTTP_PROTOBUF,
     "application/protobuf": Transport.HTTP_PROTOBUF,
     "application/json": Transport.HTTP_JSON,
 }
-_FROM_JSON: Final = {Signal.TRACES: traces_from_json, Signal.LOGS: logs_from_json}
+_FROM_JSON: Final = {Signal.TRACES: traces_from_json, Signal.LOGS: logs_from_json, Signal.METRICS: metrics_from_json}
 _DRAIN_SECONDS: Final = 5.0
 _DRAIN_TIMES_LIMIT: Final = 4
 _COMPRESS_FROM_BYTES: Final = 256
@@ -231,9 +231,8 @@ class OtlpApp:
 def _check_head(request: _Request) -> Signal:
     """Refuse, for good, what the head of a request already shows to be none of ours."""
     if request.signal is None:
-        known = " and ".join(f"POST {path}" for path in PATHS)
-        message = "metrics are not taken here" if request.path == "/v1/metrics" else "there is nothing at this path"
-        raise RefusedError(f"{message}; traced takes {known}", reason=RefusalReason.UNKNOWN_PATH, code=RpcCode.UNIMPLEMENTED)
+        known = ", ".join(f"POST {path}" for path in PATHS)
+        raise RefusedError(f"there is nothing at this path; traced takes {known}", reason=RefusalReason.UNKNOWN_PATH, code=RpcCode.UNIMPLEMENTED)
     if request.method != "POST":
         raise RefusedError("only POST is allowed here", reason=RefusalReason.METHOD_NOT_ALLOWED, code=RpcCode.INVALID_ARGUMENT, status=405)
     if request.transport is Transport.HTTP:

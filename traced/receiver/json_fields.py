@@ -32,7 +32,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,4
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _NAMES_OF_DOUBLES: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-_ITEMS: Final = frozenset({"ResourceSpans", "ScopeSpans", "Span", "ResourceLogs", "ScopeLogs", "LogRecord"})
+_ITEMS: Final = frozenset({"ResourceSpans", "ScopeSpans", "Span", "ResourceLogs", "ScopeLogs", "LogRecord", "ResourceMetrics", "ScopeMetrics", "Metric"})
 _ID_BYTES: Final = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
 
 
@@ -58,7 +58,7 @@ class Conversion:
     Attributes:
         nonconformant: whether a snake_case key or the name of an enum value was read.
         depth: AnyValues being converted, inside each other.
-        items_left: spans or log records, and envelopes around them, that may still come.
+        items_left: spans, log records or metrics, and envelopes around them, that may still come.
         pairs: attributes encoded before in this request, by key, kind and text of the value; most come again.
     """
 
@@ -298,6 +298,7 @@ _INTEGERS: Final[dict[int, _FixedOrVarint]] = {
     FieldDescriptor.TYPE_UINT64: (0, 2**64, None),
     FieldDescriptor.TYPE_FIXED32: (0, 2**32, struct.Struct("<I")),
     FieldDescriptor.TYPE_FIXED64: (0, 2**64, struct.Struct("<Q")),
+    FieldDescriptor.TYPE_SFIXED64: (-(2**63), 2**63, struct.Struct("<q")),
 }
 
 
@@ -309,6 +310,16 @@ def _integer(field: FieldDescriptor) -> Encode:
     head = tag(field.number, FIXED32 if fixed.size == 4 else FIXED64)
     pack = fixed.pack
     return lambda value, _: head + pack(whole_number(value, low, end))
+
+
+def _zigzag(field: FieldDescriptor) -> Encode:
+    head = tag(field.number, VARINT)
+
+    def encode(value: Any, _: Conversion) -> bytes:
+        number = whole_number(value, -(2**31), 2**31)
+        return head + varint(number << 1 if number >= 0 else (-number << 1) - 1)
+
+    return encode
 
 
 def whole_number(value: Any, low: int, end: int) -> int:
@@ -351,5 +362,6 @@ _BUILDERS: Final[dict[int, Callable[[FieldDescriptor], Encode]]] = {
     FieldDescriptor.TYPE_BYTES: _bytes,
     FieldDescriptor.TYPE_BOOL: _bool,
     FieldDescriptor.TYPE_DOUBLE: _double,
+    FieldDescriptor.TYPE_SINT32: _zigzag,
     **dict.fromkeys(_INTEGERS, _integer),
 }

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from traced.errors import InvalidRequestError, TooLargeError
 from traced.receiver.json_fields import Conversion, Members, encode_members, members_of
+from traced.receiver.self_metrics import meaning_of
 
 MAX_JSON_DEPTH: Final = 256
 """Brackets inside each other: twelve of an attribute's value and four for each of 33 nested ones, and some to spare.
@@ -55,6 +58,44 @@ def logs_from_json(body: bytes, max_items: int = sys.maxsize) -> tuple[bytes, bo
     return _convert(body, _logs(), max_items)
 
 
+def metrics_from_json(body: bytes, max_items: int = sys.maxsize) -> tuple[bytes, bool]:
+    """Read an ExportMetricsServiceRequest in OTLP/JSON; of metrics that are of no use here only the names are carried over.
+
+    The rest is the same as `traces_from_json`.
+    """
+    _check_size(body, max_items)
+    document = _parse(body)
+    for metrics in _lists_of_metrics(document):
+        metrics[:] = [_name_alone(metric) for metric in metrics]
+    conversion = Conversion(2 * max_items)
+    return encode_members(document, _metrics(), conversion), conversion.nonconformant
+
+
+def _lists_of_metrics(document: Any) -> Iterator[list[Any]]:
+    """Give the lists of metrics in a document; what is shaped otherwise is left to the conversion, which says where that is."""
+    for resource in _members(document, "resourceMetrics", "resource_metrics"):
+        for scope in _members(resource, "scopeMetrics", "scope_metrics"):
+            metrics = scope.get("metrics") if type(scope) is dict else None
+            if type(metrics) is list:
+                yield metrics
+
+
+def _members(value: Any, *names: str) -> Iterator[Any]:
+    if type(value) is dict:
+        for name in names:
+            found = value.get(name)
+            if type(found) is list:
+                yield from found
+
+
+def _name_alone(metric: Any) -> Any:
+    """Give a metric as it is if it is of use here, else only its name."""
+    name = metric.get("name") if type(metric) is dict else None
+    if type(name) is not str or meaning_of(name.encode("utf-8", "replace")) is not None:
+        return metric
+    return {"name": name}
+
+
 @cache
 def _traces() -> Members:
     return members_of(ExportTraceServiceRequest.DESCRIPTOR)
@@ -65,8 +106,17 @@ def _logs() -> Members:
     return members_of(ExportLogsServiceRequest.DESCRIPTOR)
 
 
-def _convert(body: bytes, members: Members, max_items: int) -> tuple[bytes, bool]:
+@cache
+def _metrics() -> Members:
+    return members_of(ExportMetricsServiceRequest.DESCRIPTOR)
+
+
+def _check_size(body: bytes, max_items: int) -> None:
     check_nesting(body, min(MAX_JSON_CONTAINERS, max(_MIN_CONTAINERS, _CONTAINERS_PER_ITEM * max_items)))
+
+
+def _convert(body: bytes, members: Members, max_items: int) -> tuple[bytes, bool]:
+    _check_size(body, max_items)
     conversion = Conversion(2 * max_items)
     return encode_members(_parse(body), members, conversion), conversion.nonconformant
 

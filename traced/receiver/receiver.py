@@ -11,6 +11,7 @@ from traced.config import ReceiverSettings
 from traced.errors import TracedError
 from traced.listening import Endpoint
 from traced.model.batch import BatchConsumer, Signal
+from traced.model.measurement import MeasurementConsumer
 from traced.receiver.admission import Admission
 from traced.receiver.decode import decode_logs, decode_traces
 from traced.receiver.export import Decoder, Exporter
@@ -37,7 +38,14 @@ def _share_arenas() -> None:
 class Receiver:
     """Takes OTLP over gRPC and HTTP and hands batches to a consumer, from `start` to `stop`."""
 
-    def __init__(self, settings: ReceiverSettings, consumer: BatchConsumer, telemetry: Telemetry, decoders: Mapping[Signal, Decoder] = DECODERS) -> None:
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        consumer: BatchConsumer,
+        telemetry: Telemetry,
+        decoders: Mapping[Signal, Decoder] = DECODERS,
+        measurements: MeasurementConsumer | None = None,
+    ) -> None:
         """Build both servers; nothing is bound yet.
 
         Args:
@@ -45,11 +53,20 @@ class Receiver:
             consumer: takes the batches; it must be ready before `start`.
             telemetry: counts.
             decoders: what turns bytes into batches; another one only in tests.
+            measurements: takes what SDKs and Collectors count of their own spans; None: that is acknowledged and forgotten.
         """
         self._admission = Admission(settings.max_bytes_in_flight, settings.max_requests_in_flight)
         telemetry.in_flight_bytes.set_function(lambda: self._admission.bytes_in_flight)
         limits = Limits(max_items=settings.max_items_per_request)
-        self._exporter = Exporter(consumer, decoders, self._admission, telemetry, limits=limits, timeout_seconds=settings.request_timeout_seconds)
+        self._exporter = Exporter(
+            consumer,
+            decoders,
+            self._admission,
+            telemetry,
+            limits=limits,
+            timeout_seconds=settings.request_timeout_seconds,
+            measurements=measurements,
+        )
         self._grpc = GrpcServer(Endpoint.parse(settings.otlp_grpc, "receiver.otlp_grpc", "--otlp-grpc"), self._exporter, self._admission, settings)
         app = OtlpApp(self._exporter, self._admission, telemetry, settings)
         self._http = HttpServer(Endpoint.parse(settings.otlp_http, "receiver.otlp_http", "--otlp-http"), app)
