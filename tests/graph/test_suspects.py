@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from fake_views import finding as made
@@ -22,14 +23,16 @@ _LINE = re.compile(r"(?P<id>\w+)(?:/(?P<cause>\w+))? (?P<service>[\w-]+)(?: <- (
 
 
 def finding(line: str) -> Finding:
-    """Read `id/cause service <- peer 'signal name' xCOUNT LEVEL @INSTANCE server±MS`; what follows the service may be left out."""
+    """Read `id/cause service <- peer 'signal name' xCOUNT LEVEL @INSTANCE ~LOST_BY client|server±`; what follows the service may be left out."""
     read = _LINE.fullmatch(line)
     assert read, line
     rest = read["rest"].split()
-    values = {word[0]: word[1:] for word in rest if word[0] in "x@"}
+    values = {word[0]: word[1:] for word in rest if word[0] in "x@~"}
     level = next((Level(word) for word in rest if word in set(Level)), Level.VIOLATION)
     clock = next((word for word in rest if word[-1] in "+-"), "")
-    context = {"client_clock": clock.split("|")[0], "server_clock": clock.split("|")[1][:-1], "offset_at_least_ms": float(f"{clock[-1]}5")} if clock else {}
+    context: dict[str, Any] = (
+        {"client_clock": clock.split("|")[0], "server_clock": clock.split("|")[1][:-1], "offset_at_least_ms": float(f"{clock[-1]}5")} if clock else {}
+    )
     return made(
         read["service"],
         id=read["id"],
@@ -39,7 +42,7 @@ def finding(line: str) -> Finding:
         count=int(values.get("x", 1)),
         level=level,
         instance=values.get("@", ""),
-        context=context,
+        context=context | ({"lost_by": values["~"]} if "~" in values else {}),
         message=f"said: {line}",
         how_to_fix=f"mend: {line}",
         confidence=0.9,
@@ -76,6 +79,26 @@ ONE_DEFECT = [
         "service pricing: reports_nothing (3)",
         ("silent_service pricing <- web", "orphan_span/upstream_silent tax <- web", "missing_root_span/upstream_silent tax <- web"),
         id="orphans whose silent caller is called by the same service as the silent one",
+    ),
+    pytest.param(
+        "collector gateway: loses_spans (4)",
+        (
+            "orphan_span/upstream_loss fraud <- payment ~gateway",
+            "missing_root_span/upstream_loss fraud",
+            "orphan_span/local_loss cart ~gateway",
+            "missing_server_span/callee_loss web <- cart",
+        ),
+        id="a Collector that lost spans while spans of two services went missing",
+    ),
+    pytest.param(
+        "service payment: loses_spans (2)",
+        ("orphan_span/upstream_loss fraud <- payment ~gateway", "missing_server_span/callee_loss order <- payment"),
+        id="what a Collector lost meanwhile may have been anybody's, where one service explains all",
+    ),
+    pytest.param(
+        "service payment: loses_spans (1)",
+        ("orphan_span/upstream_loss fraud <- payment ~payment",),
+        id="an exporter that says itself that it lost spans",
     ),
     pytest.param(
         "edge web → cart: loses_context (3)",

@@ -77,7 +77,7 @@ class PlantedFault:
         expected: claims that must be made.
         not_expected: claims that this fault might tempt a detector into, and must not.
         may_also: claims that are right but depend on timing.
-        fix_at: (place, defect) that must be named as a thing to fix, if any.
+        fix_at: (place, defect) of things to fix, any one of which must be named; empty where nothing is to be.
         failing_edge: (client, server) of the edge that must count errors, if any.
         slow_edge: (client, server) of the edge that must show a call of SLOW_CALL_SECONDS or more, if any.
     """
@@ -89,7 +89,7 @@ class PlantedFault:
     expected: tuple[Expectation, ...] = ()
     not_expected: tuple[Claim, ...] = ()
     may_also: tuple[Claim, ...] = ()
-    fix_at: tuple[str, str] | None = None
+    fix_at: tuple[tuple[str, str], ...] = ()
     failing_edge: tuple[str, str] | None = None
     slow_edge: tuple[str, str] | None = None
 
@@ -106,7 +106,7 @@ _LOSES_CONTEXT = PlantedFault(
         Claim("missing_root_span", "cart"),
         Claim("missing_root_span", "web"),
     ),
-    fix_at=("web → cart", "loses_context"),
+    fix_at=(("web → cart", "loses_context"),),
 )
 _REPORTS_NOTHING = PlantedFault(
     name="reports_nothing",
@@ -115,6 +115,7 @@ _REPORTS_NOTHING = PlantedFault(
     what_traced_says="orphan_span: the parents of tax's SERVER spans are absent, and were in another process; pricing itself is a virtual node behind web",
     expected=(Expectation("orphan_span", "tax", minimum=20),),
     not_expected=(Claim("missing_server_span", "web", "pricing"), Claim("missing_root_span", "web"), Claim("orphan_span", "web")),
+    fix_at=(("pricing", "reports_nothing"), ("what calls tax", "reports_nothing")),
 )
 _ROOT_REPORTS_NOTHING = PlantedFault(
     name="root_reports_nothing",
@@ -123,7 +124,7 @@ _ROOT_REPORTS_NOTHING = PlantedFault(
     what_traced_says="missing_root_span: a trace of which only tax's orphan is there",
     expected=(Expectation("missing_root_span", "tax", minimum=5),),
     not_expected=(Claim("root_client_span", "tax"), Claim("root_client_span", "pricing")),
-    fix_at=("what calls tax", "reports_nothing"),
+    fix_at=(("pricing", "reports_nothing"), ("what calls tax", "reports_nothing")),
 )
 _LOST_BATCH = PlantedFault(
     name="lost_batch",
@@ -134,7 +135,7 @@ _LOST_BATCH = PlantedFault(
     not_expected=(Claim("missing_root_span", "fraud"), Claim("missing_root_span", "payment"), Claim("missing_server_span", "payment", "fraud")),
     # A request that straddles two batches loses only its SERVER span: then payment's own CLIENT span is an orphan.
     may_also=(Claim("orphan_span", "payment"),),
-    fix_at=("payment", "loses_spans"),
+    fix_at=(("payment", "loses_spans"),),
 )
 _SLOW_CALL = PlantedFault(
     name="slow_call",
@@ -159,7 +160,7 @@ _EXPORTED_TWICE = PlantedFault(
     what_traced_says="duplicate_span: each of inventory's spans arrives twice with the same content; calls are counted once all the same",
     expected=(Expectation("duplicate_span", "inventory", minimum=20),),
     not_expected=(Claim("conflicting_span", "inventory"), Claim("orphan_span", "inventory")),
-    fix_at=("inventory", "exports_twice"),
+    fix_at=(("inventory", "exports_twice"),),
 )
 _JOB_WITHOUT_SPAN = PlantedFault(
     name="job_without_span",
@@ -168,7 +169,7 @@ _JOB_WITHOUT_SPAN = PlantedFault(
     what_traced_says="root_client_span: a trace begins with shipping's CLIENT span to inventory",
     expected=(Expectation("root_client_span", "shipping", minimum=5),),
     not_expected=(Claim("missing_root_span", "shipping"), Claim("missing_server_span", "shipping", "inventory")),
-    fix_at=("shipping", "works_outside_traces"),
+    fix_at=(("shipping", "works_outside_traces"),),
 )
 _CLOCK_AHEAD = PlantedFault(
     name="clock_ahead",
@@ -177,7 +178,7 @@ _CLOCK_AHEAD = PlantedFault(
     what_traced_says="clock_skew: shop-b against shop-a, about 2 s; times are shown as they came",
     expected=(Expectation("clock_skew", "catalog"),),
     not_expected=(Claim("missing_server_span", "web", "catalog"), Claim("orphan_span", "catalog")),
-    fix_at=("shop-a and shop-b", "clocks_differ"),
+    fix_at=(("shop-a and shop-b", "clocks_differ"),),
 )
 
 

@@ -17,7 +17,7 @@ from traced.model.suspect import SuspectKind
 
 _WIDER: Final = 1.25
 """What a suspect costs that stands for more than one edge or operation: dearer than one of those, cheaper than two."""
-_COST: Final = {SuspectKind.SERVICE: _WIDER, SuspectKind.HOST: _WIDER, SuspectKind.CALLER: _WIDER}
+_COST: Final = {SuspectKind.SERVICE: _WIDER, SuspectKind.HOST: _WIDER, SuspectKind.CALLER: _WIDER, SuspectKind.COLLECTOR: 1.5}
 MAX_EXACT: Final = 8
 """Suspects of a component up to which every set of them is tried; in larger ones the greedy choice stands."""
 _KINDS: Final = {kind: rank for rank, kind in enumerate(SuspectKind)}

@@ -57,6 +57,8 @@ class At(Enum):
     OPERATION = auto()
     CLOCKS = auto()
     """The pair of hosts that its context names, and each of the two."""
+    COLLECTOR = auto()
+    """What its context says lost spans at that time (`lost_by`), where that is neither side: it may have been anybody's spans."""
     TOLD = auto()
     """Wherever another finding's role told of, under the same words."""
 
@@ -86,6 +88,9 @@ CONTEXT: Final[Tell] = ("context", "service")
 IDS: Final[Tell] = ("ids", "service")
 SILENT: Final[Tell] = ("silent", "peer")
 """A service that reports nothing is told of under who calls it."""
+LOST_OF_SERVICE: Final[Tell] = ("lost", "service")
+LOST_OF_PEER: Final[Tell] = ("lost", "peer")
+"""A Collector that lost spans is told of under the service whose spans are missing."""
 PARENT: Final[Tell] = ("parent", "service", "signal_name", "cause")
 """The topmost orphan of a rootless trace is an orphan of its own."""
 
@@ -98,18 +103,29 @@ def _hears(tell: Tell) -> Role:
     return Role(At.TOLD, names=False, tell=tell)
 
 
-_LOST_HERE: Final = (Role(At.SERVICE, Defect.LOSES_SPANS, tell=PARENT),)
-_LOST_ABOVE: Final = (Role(At.PEER, Defect.LOSES_SPANS, tell=PARENT), _follows(At.PEER, Defect.REPORTS_NOTHING))
+_LOST_HERE: Final = (
+    Role(At.SERVICE, Defect.LOSES_SPANS, tell=PARENT),
+    Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=PARENT),
+    Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=LOST_OF_SERVICE),
+)
+_LOST_ABOVE: Final = (
+    Role(At.PEER, Defect.LOSES_SPANS, tell=PARENT),
+    Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=PARENT),
+    Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=LOST_OF_PEER),
+    _follows(At.PEER, Defect.REPORTS_NOTHING),
+)
 _LOST_BELOW: Final = (
     Role(At.PEER, Defect.LOSES_SPANS),
     _follows(At.PEER, Defect.REPORTS_NOTHING),
     _follows(At.EDGE_OUT, Defect.LOSES_CONTEXT),
+    _hears(LOST_OF_PEER),
 )
 _UNANSWERED: Final = (
     Role(At.EDGE_OUT, Defect.UNDECIDED),
     _follows(At.PEER, Defect.LOSES_SPANS),
     _follows(At.PEER, Defect.REPORTS_NOTHING),
     _follows(At.EDGE_OUT, Defect.LOSES_CONTEXT),
+    _hears(LOST_OF_PEER),
 )
 _SILENT_ABOVE: Final = (Role(At.CALLER, Defect.REPORTS_NOTHING, tell=PARENT), _follows(At.PEER, Defect.REPORTS_NOTHING), _hears(SILENT))
 _SAMPLED_ABOVE: Final = tuple(Role(at, Defect.SAMPLES_APART, tell=PARENT) for at in (At.EDGE_IN, At.PEER, At.SERVICE))
@@ -208,6 +224,7 @@ _SAID: Final[dict[Defect, str]] = {
     Defect.UNDECIDED: "At {subject} something is found of which no cause is known.",
 }
 _SAID_OF: Final[dict[tuple[Defect, SuspectKind], str]] = {
+    (Defect.LOSES_SPANS, SuspectKind.COLLECTOR): "{subject} loses spans of several services.",
     (Defect.CHANGES_IDS, _CALLER): "Trace or span ids are changed before they reach {service}.",
     (Defect.SAMPLES_APART, _EDGE): "{peer} and {service} do not sample the same traces.",
     (Defect.FAILS_TO_ANSWER, _EDGE): "Calls from {peer} to {service} fail without a response.",

@@ -76,26 +76,35 @@ def _key(finding: Finding, tell: Tell) -> Tell:
     return (tell[0], *(str(getattr(finding, name)) for name in tell[1:]))
 
 
-def _candidates(finding: Finding, role: Role) -> Iterator[Candidate]:
+def _candidates(finding: Finding, role: Role) -> Iterable[Candidate]:
     """Give the suspects of one role; none where the finding does not name what the role needs."""
-    service, peer, defect = finding.service, finding.peer, role.defect
     if role.at is At.CLOCKS:
-        yield from _clocks(finding)
-    if defect is None:
-        return
-    about = finding.id if defect is Defect.UNDECIDED else ""
-    if role.at is At.SERVICE:
-        yield Candidate(SuspectKind.SERVICE, defect, service, about=about)
-    elif role.at is At.OPERATION:
-        yield Candidate(SuspectKind.OPERATION, defect, service, about=finding.signal_name)
-    elif role.at is At.CALLER or (role.at is At.NAMELESS_CALLER and not peer):
-        yield Candidate(SuspectKind.CALLER, defect, service, about=about)
-    elif peer and role.at is At.PEER:
-        yield Candidate(SuspectKind.SERVICE, defect, peer, about=about)
-    elif peer and role.at is At.EDGE_IN:
-        yield Candidate(SuspectKind.EDGE, defect, service, peer, about=about)
-    elif peer and role.at is At.EDGE_OUT:
-        yield Candidate(SuspectKind.EDGE, defect, peer, service, about=about)
+        return _clocks(finding)
+    place = _places(finding).get(role.at)
+    if role.defect is None or place is None:
+        return ()
+    about = finding.signal_name if role.at is At.OPERATION else finding.id if role.defect is Defect.UNDECIDED else ""
+    kind, service, peer = place
+    return (Candidate(kind, role.defect, service, peer, about),)
+
+
+def _places(finding: Finding) -> dict[At, tuple[SuspectKind, str, str]]:
+    """Give the places around a finding as (kind, service, peer)."""
+    service, peer, lost_by = finding.service, finding.peer, finding.context.get("lost_by")
+    places = {
+        At.SERVICE: (SuspectKind.SERVICE, service, ""),
+        At.OPERATION: (SuspectKind.OPERATION, service, ""),
+        At.CALLER: (SuspectKind.CALLER, service, ""),
+    }
+    if peer:
+        places[At.PEER] = (SuspectKind.SERVICE, peer, "")
+        places[At.EDGE_IN] = (SuspectKind.EDGE, service, peer)
+        places[At.EDGE_OUT] = (SuspectKind.EDGE, peer, service)
+    else:
+        places[At.NAMELESS_CALLER] = places[At.CALLER]
+    if isinstance(lost_by, str) and lost_by not in ("", service, peer):
+        places[At.COLLECTOR] = (SuspectKind.COLLECTOR, lost_by, "")
+    return places
 
 
 def _clocks(finding: Finding) -> Iterator[Candidate]:

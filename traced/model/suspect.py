@@ -19,6 +19,7 @@ class SuspectKind(StrEnum):
     """A service whose evidence all lies on one instance."""
     SERVICE = "service"
     HOST = "host"
+    COLLECTOR = "collector"
     CALLER = "caller"
     """What calls a service, where nothing names it."""
 
