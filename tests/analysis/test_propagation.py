@@ -57,7 +57,7 @@ def test_a_receiver_that_comes_minutes_later_takes_back_that_it_was_missing() ->
     run.at(231)
     run.at(262)
     assert counts(run) == {"broken_propagation": 1}
-    assert run.counters()["withdrawn", "missing_server_span", "web", "cart", ""] == 1
+    assert run.counters()["withdrawn", "missing_server_span", "web", "cart", "callee_loss"] == 1
 
 
 def test_an_answer_that_comes_late_in_the_callers_own_trace_takes_back_that_the_context_was_lost() -> None:

@@ -15,7 +15,7 @@ from traced.model.occurrence import Level
 DETECTOR = "missing_server_span"
 
 ANSWERED = many(30, "web SERVER a", "web CLIENT b<a addr=cart", "cart SERVER c<b")
-ONE = {"b": {"service": "web", "peer": "cart", "level": Level.VIOLATION, "cause": "", "calls": 31, "answered": 30}}
+ONE = {"b": {"service": "web", "peer": "cart", "level": Level.VIOLATION, "cause": "callee_loss", "calls": 31, "answered": 30}}
 
 FIRES: Fires = {
     "one of 31 calls alike has no answer": ([*ANSWERED, "web SERVER a", "web CLIENT b<a addr=cart"], ONE),
@@ -51,6 +51,24 @@ FIRES: Fires = {
     "the SERVER of the trace began long before the call and is no answer": (
         [*many(30, "cart SERVER a", "cart CLIENT b<a", "cart SERVER c<b +3ms ~1ms"), "cart SERVER a", "cart CLIENT b<a +3s ~1ms"],
         {"b": {"peer": "cart"}},
+    ),
+    "the callee does not sample this trace, by the threshold of its spans: information": (
+        [
+            *many(30, "web CLIENT b addr=cart state=ot=th:0", "cart SERVER c<b state=ot=th:8;rv:f0000000000000"),
+            "web CLIENT b addr=cart state=ot=th:0;rv:10000000000000",
+        ],
+        {"b": {"level": Level.INFORMATION, "cause": "sampled_out", "known_by": "threshold"}},
+    ),
+    "the callee samples this trace": (
+        [
+            *many(30, "web CLIENT b addr=cart state=ot=th:0", "cart SERVER c<b state=ot=th:8;rv:f0000000000000"),
+            "web CLIENT b addr=cart state=ot=th:0;rv:90000000000000",
+        ],
+        {"b": {"level": Level.VIOLATION, "cause": "callee_loss"}},
+    ),
+    "one in eight calls has no answer: perhaps an instance without instrumentation": (
+        [*many(140, "web CLIENT b addr=cart", "cart SERVER c<b"), *[f"web CLIENT c{n}:b addr=cart" for n in range(20)]],
+        {f"c{n}:b": {"cause": "unknown", "answered": 140, "calls": 160} for n in range(20)},
     ),
     "three of 103": (
         [*many(100, "web CLIENT b addr=cart", "cart SERVER c<b"), "web CLIENT one:b addr=cart", "web CLIENT two:b addr=cart", "web CLIENT three:b addr=cart"],

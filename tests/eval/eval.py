@@ -50,11 +50,11 @@ class Asked:
     answer: Future[list[Evidence]]
 
 
-def tasks(only: str, *, everywhere: bool) -> list[Task]:
+def tasks(only: list[str], *, everywhere: bool) -> list[Task]:
     """Choose the sets, world by world."""
     here = (*WORLDS, *available())
     chosen = [Task(w, d) for w in here for d in DAMAGES.values() if w in d.worlds or (everywhere and not (d.whole and w in NAMES))]
-    return [task for task in chosen if only in task.name]
+    return [task for task in chosen if not only or any(part in task.name for part in only)]
 
 
 def evaluate(chosen: Iterable[Task], given: argparse.Namespace, folder: Path) -> Iterator[Judgement]:
@@ -117,7 +117,7 @@ def _left_out() -> list[str]:
 def options() -> argparse.ArgumentParser:
     """Say what can be asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.eval.eval", description=__doc__)
-    parser.add_argument("--only", default="", metavar="WORLD/DAMAGE", help="sets whose name contains this")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORLD/DAMAGE", help="sets whose name contains one of these")
     parser.add_argument("--everywhere", action="store_true", help="every damage to every world (about an hour)")
     parser.add_argument("--list", action="store_true", help="name the sets and what is done, and end")
     parser.add_argument("--seed", type=int, default=7, help="other traces and damages for another number")
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(f"{task.name}\t{task.damage.about}" for task in chosen).expandtabs(40))
         return
     if not chosen:
-        raise SystemExit(f"no set is called {given.only}; --list names them")
+        raise SystemExit(f"no set is called {' or '.join(given.only)}; --list names them")
     built = built_detectors()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="eval-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -250,8 +250,7 @@ class Analysis:
             "edges": telemetry.dropped_edges,
         }
         passes = self._passes
-        history = passes.history.dropped + passes.propagation.operations.dropped + passes.propagation.delays.dropped
-        history += passes.absences.dropped + passes.structure.dropped
+        history = passes.history.dropped + passes.waiting.dropped + passes.absences.dropped + passes.structure.dropped
         dropped = {
             "history": history,
             "late_links": passes.late_links.dropped,

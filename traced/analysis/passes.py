@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -16,9 +16,11 @@ import structlog
 
 from traced.analysis.edge_history import Meaning
 from traced.analysis.late_links import LateLinks, merged
-from traced.analysis.propagation import CONTEXTS, EVER, MATCHES, NOTHING_DECIDED, Known, Propagation
+from traced.analysis.propagation import EVER
 from traced.analysis.settling import Settled
 from traced.analysis.structure import Structure
+from traced.analysis.waiting import TABLES as WAITED
+from traced.analysis.waiting import Told, Waiting
 from traced.config import GraphSettings
 from traced.detectors import Detector
 from traced.errors import ConfigurationError
@@ -29,7 +31,6 @@ from traced.graph.causes import UNKNOWN, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
-from traced.graph.identity import Knowledge
 from traced.graph.losses import LossLedger
 from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import difference, edges
@@ -45,12 +46,6 @@ log = structlog.get_logger(__name__)
 MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
 _THREADS: Final = 2
-_OF_HALVES: Final = ("pass_matches", "pass_lonely")
-"""Tables of halves of calls that waited; detectors that read them look also where no new trace came."""
-_BROKEN: Final = "broken_propagation"
-_UNANSWERED: Final = "missing_server_span"
-_OF_MATCHES: Final = (_BROKEN, _UNANSWERED)
-"""Detectors whose earlier claims stay where halves could not be matched."""
 
 
 class LinkSource(Protocol):
@@ -145,8 +140,9 @@ class Passes:
             raise ConfigurationError(f"no query of this name: {', '.join(without)}", next_safe_actions=("Add it to queries/detectors.",))
         self.history = History()
         self.late_links = LateLinks()
-        self.propagation = Propagation(hold_nanos)
         self.absences = Absences()
+        self.waiting = Waiting(telemetry, self.history, self.absences, hold_nanos)
+        self.propagation = self.waiting.propagation
         self.losses = LossLedger()
         self.structure = Structure()
         self.trace_ids = RecentTraceIds()
@@ -185,9 +181,9 @@ class Passes:
         self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
-        evidence = self.absences.evidence(made, seen, self.propagation.operations)
-        self._workbench.register({"orphan_evidence": evidence, **self.history.tables()})
-        self._match(outcome, lambda known: self.propagation.come(made, seen, look.again, until, known), until)
+        orphans = self.absences.learn(made, seen, self.propagation.operations)
+        self._tell(outcome, self.waiting.pass_over(made, seen, look.again, until))
+        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans), **self.history.tables()})
         causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
         undecided = causes.filter(pc.or_(pc.equal(causes.column("cause"), UNKNOWN), causes.column("counts_awaited"))).column("row")
@@ -207,28 +203,13 @@ class Passes:
         outcome = Outcome()
         if self.propagation.waits:
             self._workbench.register(self.history.tables())
-            self._match(outcome, lambda _known: MATCHES.empty_table(), until)
-            self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].sql for table in _OF_HALVES)))
+            self._tell(outcome, self.waiting.decide(until))
+            self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].driven_by for table in WAITED)))
         return outcome
 
-    def _match(self, outcome: Outcome, come: Callable[[Known], pa.Table], until: int) -> None:
-        """Let halves of calls come, and decide those that have waited; inside the detectors' fence, since a pass must not learn twice."""
-        decided, mangled, contexts = NOTHING_DECIDED, MATCHES.empty_table(), CONTEXTS.empty_table()
-        try:
-            mangled = come(self._known)
-            decided = self.propagation.decide(until, self._known)
-            contexts = self.propagation.contexts()
-        except Exception as error:  # the detector fence
-            outcome.failed = frozenset(_OF_MATCHES)
-            self._telemetry.detector_errors.labels("matching").inc()
-            log.exception("matching_failed", error=repr(error))
-        tables = {"pass_mangled": mangled, "pass_matches": decided.matches, "pass_lonely": decided.lonely, "context_history": contexts}
-        self._workbench.register(tables)
-        revoked = {(_BROKEN, *place) for place in decided.revoked}
-        outcome.withdrawn = frozenset(revoked | {(_UNANSWERED, *place) for place in decided.explained})
-
-    def _known(self) -> Knowledge:
-        return Knowledge(self.history.answered(), self.history.reached())
+    def _tell(self, outcome: Outcome, told: Told) -> None:
+        self._workbench.register(told.tables)
+        outcome.withdrawn, outcome.failed = told.withdrawn, told.failed
 
     def meaning(self) -> Meaning:
         """Give what is known by now of far ends that were only names."""
@@ -239,7 +220,7 @@ class Passes:
         return {
             "history": self.history.dump(),
             "late_links": self.late_links.dump(),
-            "propagation": self.propagation.dump(),
+            "propagation": self.waiting.dump(),
             "structure": self.structure.dump(),
             "reporting": dict(self.reporting),
             "losses": self.losses.dump(),
@@ -253,7 +234,7 @@ class Passes:
         """
         self.history.load(state["history"])
         self.late_links.load(state["late_links"])
-        self.propagation.load(state["propagation"])
+        self.waiting.load(state["propagation"])
         if "losses" in state:
             self.losses.load(state["losses"])
         self.structure.load(state.get("structure", {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from traced.graph.delays import Delays
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
 from traced.graph.identity import Knowledge
 from traced.graph.matching import CHANCE, Match, Matching, match
-from traced.graph.operations import Operated, Operations, kin, operated
+from traced.graph.operations import Operated, Operation, Operations, kin, operated
 from traced.graph.relation import Relation
 
 MAX_WAITING: Final = 50_000
@@ -26,8 +26,6 @@ EVER: Final = 2**62
 
 Place = tuple[int, int, int]
 """Trace id (high, low) and span id."""
-Known = Callable[[], Knowledge]
-"""What was learned of names, put together only where something is to be matched."""
 
 _MATCH_COLUMNS: Final = {
     "confidence": pa.float64(),
@@ -43,6 +41,10 @@ CONTEXTS: Final = pa.schema(
     [("client", pa.string()), ("server", pa.string()), *((name, pa.int64()) for name in ("broken", "arrived", "injected_elsewhere", "extracted_from_others"))],
 )
 """One row a pair of services: how many calls between them lost their context, and where contexts arrive."""
+_HABITS: Final = {"named": pa.int64(), "rootless": pa.int64(), "usual_caller": pa.string()}
+ROOTLESS: Final = pa.schema([*HALVES, *(pa.field(name, kind) for name, kind in _HABITS.items())])
+"""A row of HALVES, a receiver, and of its operation: how many spans named a parent, how many had neither parent, link nor a caller
+elsewhere, and who mostly calls."""
 
 
 @dataclass(slots=True)
@@ -86,17 +88,21 @@ class Decided:
     Attributes:
         matches: rows of MATCHES: newly matched, or matched again because a trace was looked at again.
         lonely: callers (rows of HALVES) for which no receiver was found.
+        rootless: receivers (ROOTLESS) for which no caller was found, though spans of their operation had one before.
         revoked: receivers, by trace and span, whose match does not hold any more: their caller was answered after all.
         explained: callers that were lonely and are matched now.
+        called: receivers for which no caller was found before, and that are matched now.
     """
 
     matches: pa.Table
     lonely: pa.Table
+    rootless: pa.Table
     revoked: frozenset[Place]
     explained: frozenset[Place]
+    called: frozenset[Place]
 
 
-NOTHING_DECIDED: Final = Decided(MATCHES.empty_table(), HALVES.empty_table(), frozenset(), frozenset())
+NOTHING_DECIDED: Final = Decided(MATCHES.empty_table(), HALVES.empty_table(), ROOTLESS.empty_table(), frozenset(), frozenset(), frozenset())
 
 
 class Propagation:
@@ -111,7 +117,8 @@ class Propagation:
         self._hold = hold_nanos
         self._callers, self._receivers = _Pool(), _Pool()
         self._freed: dict[Place, int] = {}
-        self.broken: Counter[tuple[str, str]] = Counter()
+        self.came: dict[str, tuple[int, int]] = {}
+        """Of the callers that came last, by service: those whose callee is gone from their trace as a whole, and those where it is not."""
         self.operations, self.delays = Operations(), Delays()
         self.dropped: Counter[str] = Counter()
 
@@ -129,12 +136,12 @@ class Propagation:
 
     # ------------------------------------------------------------------ waiting
 
-    def come(self, made: Relation, seen: Operated, again: Mask, until: int, known: Known) -> pa.Table:
+    def come(self, made: Relation, seen: Operated, again: Mask, until: int, known: Knowledge) -> pa.Table:
         """Take the lonely halves of a pass; those of traces looked at before replace what waited of these traces.
 
         Give, as rows of MATCHES, the receivers that name an absent parent and whose caller is in their own trace: a context was changed.
         """
-        callers = lonely_callers(made, seen, self.operations, again)
+        callers = lonely_callers(made, seen, self.operations, again, known)
         # where no caller stands alone anywhere, entries that never had one are what they seem: most systems have thousands a minute
         sought = bool(callers.num_rows or self._callers.rows.num_rows)
         receivers = lonely_receivers(made, seen, self.operations, again, all_entries=sought)
@@ -143,12 +150,14 @@ class Propagation:
         if again.any():
             self._renew(made, again)
         mangled, taken = self._within(callers, receivers.filter(pa.array(dangling)), known)
-        self._callers.add(callers.filter(pa.array(~taken)), until)
+        callers = callers.filter(pa.array(~taken))
+        self.came = _gone(callers, known)
+        self._callers.add(callers, until)
         self._receivers.add(entries, until)
         self._bound(until)
         return mangled
 
-    def _within(self, callers: pa.Table, dangling: pa.Table, known: Known) -> tuple[pa.Table, Mask]:
+    def _within(self, callers: pa.Table, dangling: pa.Table, known: Knowledge) -> tuple[pa.Table, Mask]:
         """Match receivers whose parent is absent with callers of the same trace; mark the callers that have their receiver so."""
         traces = np.unique(mix(*_ids(dangling)[:2]))
         near = np.flatnonzero(np.isin(mix(*_ids(callers)[:2]), traces))
@@ -162,6 +171,7 @@ class Propagation:
         """Forget what waited of traces that are looked at again, and free the other halves: they are matched anew, with what is known now."""
         ids = [np.asarray(made.forest.spans.column(name))[again] for name in ("trace_id_high", "trace_id_low")]
         traces = np.unique(mix(*ids))
+        self._part(traces)
         for mine, others in ((self._callers, self._receivers), (self._receivers, self._callers)):
             gone = np.isin(mine.traces, traces)
             freed = np.isin(others.keys, mine.partner[gone & (mine.partner != 0)])
@@ -173,6 +183,20 @@ class Propagation:
             others.partner[freed] = 0
         for pool in (self._callers, self._receivers):
             pool.keep(~np.isin(pool.traces, traces))
+
+    def _part(self, traces: Unsigned) -> None:
+        """Take back what was counted of the pairs of which a half lies in some traces."""
+        paired = np.flatnonzero(self._receivers.partner != 0)
+        callers = {key: at for at, key in enumerate(self._callers.keys.tolist())} if len(paired) else {}
+        gone = np.isin(self._receivers.traces[paired], traces)
+        for at, is_gone in zip(paired.tolist(), gone.tolist(), strict=True):
+            caller = callers.get(int(self._receivers.partner[at]))
+            if caller is not None and (is_gone or np.isin(self._callers.traces[caller], traces)):
+                self._rejoin(at, caller, -1)
+
+    def _rejoin(self, receiver: int, caller: int, sign: int = 1) -> None:
+        service, kind, name = (self._receivers.rows.column(n)[receiver].as_py() for n in ("service_name", "kind", "name"))
+        self.operations.rejoin((service, kind, name), self._callers.rows.column("service_name")[caller].as_py(), sign)
 
     def _bound(self, until: int) -> None:
         # an entry point that nobody called in time is none of ours: every trace has one
@@ -196,17 +220,32 @@ class Propagation:
         """Say whether any half is not decided yet."""
         return not (self._callers.decided.all() and self._receivers.decided.all())
 
-    def decide(self, until: int, known: Known) -> Decided:
+    def decide(self, until: int, known: Knowledge) -> Decided:
         """Decide what has waited long enough by `until` (arrival, ns; EVER: everything)."""
         due_callers, due_receivers = self._due(self._callers, until), self._due(self._receivers, until)
-        matches, explained = MATCHES.empty_table(), frozenset[Place]()
+        matches, explained, called = MATCHES.empty_table(), frozenset[Place](), frozenset[Place]()
         if due_callers.any() or due_receivers.any():
             free_callers, free_receivers = np.flatnonzero(self._callers.partner == 0), np.flatnonzero(self._receivers.partner == 0)
-            matches, explained = self._pair(free_callers, free_receivers, known)
+            matches, explained, called = self._pair(free_callers, free_receivers, known)
         lonely = due_callers & (self._callers.partner == 0)
+        rootless = due_receivers & (self._receivers.partner == 0) & self._receivers.has_callers
         self._callers.decided |= due_callers
         self._receivers.decided |= due_receivers
-        return Decided(matches, self._callers.rows.filter(pa.array(lonely)), self._revoked(), explained)
+        alone = self._callers.rows.filter(pa.array(lonely))
+        return Decided(matches, alone, self._with_habits(self._receivers.rows.filter(pa.array(rootless))), self._revoked(), explained, called)
+
+    def _with_habits(self, receivers: pa.Table) -> pa.Table:
+        habits: dict[Operation, tuple[int, int, str]] = {}
+        found = []
+        for service, kind, name in zip(*(receivers.column(n).to_pylist() for n in ("service_name", "kind", "name")), strict=True):
+            operation = (service, kind, name)
+            if operation not in habits:
+                known = self.operations.of(operation)
+                callers = [parent[0] for parent, number in known.parents.most_common(1) if number > 0]
+                habits[operation] = (known.present + known.absent, known.roots - known.rejoined.total(), callers[0] if callers else "")
+            found.append(habits[operation])
+        columns = list(zip(*found, strict=True)) if found else [()] * len(_HABITS)
+        return pa.table([*receivers.columns, *(pa.array(c, kind) for c, kind in zip(columns, _HABITS.values(), strict=True))], schema=ROOTLESS)
 
     def _due(self, pool: _Pool, until: int) -> Mask:
         again = np.asarray(pool.rows.column("again")).astype(bool)
@@ -222,36 +261,38 @@ class Propagation:
         self._freed.clear()
         return revoked
 
-    def _pair(self, callers: Ints, receivers: Ints, known: Known) -> tuple[pa.Table, frozenset[Place]]:
+    def _pair(self, callers: Ints, receivers: Ints, known: Knowledge) -> tuple[pa.Table, frozenset[Place], frozenset[Place]]:
         near, far = self._callers.rows.take(pa.array(callers)), self._receivers.rows.take(pa.array(receivers))
         found = [m for m in self._matched(near, far, known).matches if sure(m)]
         caller_keys, receiver_keys = self._callers.keys, self._receivers.keys
         told = [m.caller for m in found if self._callers.decided[callers[m.caller]]]
+        told_roots = [m.receiver for m in found if self._receivers.decided[receivers[m.receiver]]]
         for one in found:
             mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
             self._callers.partner[mine] = receiver_keys[theirs]
             self._receivers.partner[theirs] = caller_keys[mine]
-            self.broken[near.column("service_name")[one.caller].as_py(), far.column("service_name")[one.receiver].as_py()] += 1
-        explained = frozenset(_places(near.take(pa.array(told, pa.int64()))))
-        return _table(found, near, far), explained
+            self._rejoin(theirs, mine)
+        explained, called = (frozenset(_places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
+        return _table(found, near, far), explained, called
 
-    def _matched(self, callers: pa.Table, receivers: pa.Table, known: Known) -> Matching:
+    def _matched(self, callers: pa.Table, receivers: pa.Table, known: Knowledge) -> Matching:
         if not callers.num_rows or not receivers.num_rows:
             return Matching()
-        matching = match(callers, receivers, known(), self.delays.of)
+        matching = match(callers, receivers, known, self.delays.of)
         self.dropped.update({f"match_{limit}": number for limit, number in matching.skipped.items()})
         return matching
 
     def contexts(self) -> pa.Table:
         """Give, for each pair of services with a broken call: calls whose context arrived, those of the client elsewhere, of others at the server."""
-        arrived = self.operations.contexts() if self.broken else Counter[tuple[str, str]]()
+        broken = self.operations.rejoined()
+        arrived = self.operations.contexts() if broken else Counter[tuple[str, str]]()
         injected, extracted = Counter[str](), Counter[str]()
         for (client, server), number in arrived.items():
             injected[client] += number
             extracted[server] += number
         rows = [
             (client, server, number, arrived[client, server], injected[client] - arrived[client, server], extracted[server] - arrived[client, server])
-            for (client, server), number in self.broken.items()
+            for (client, server), number in broken.items()
         ]
         return pa.Table.from_pylist([dict(zip(CONTEXTS.names, row, strict=True)) for row in rows], schema=CONTEXTS)
 
@@ -269,6 +310,16 @@ class Propagation:
         """
         self.operations.load(state["operations"])
         self.delays.load(state["delays"])
+
+
+def _gone(callers: pa.Table, known: Knowledge) -> dict[str, tuple[int, int]]:
+    numbers: dict[str, tuple[int, int]] = {}
+    columns = (callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name", "without", "again"))
+    for service, called, peer, without, again in zip(*columns, strict=True):
+        if not again and len(known.answered((service, called, peer))) == 1:
+            gone, remains = numbers.get(service, (0, 0))
+            numbers[service] = (gone + bool(without), remains + (not without))
+    return numbers
 
 
 def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:

@@ -246,7 +246,7 @@ class Ledger:
             gone = {
                 fingerprint
                 for fingerprint, finding in self._open.items()
-                if now - finding.last_found > limit and analyzed.get(finding.newest.service, 0.0) > finding.last_found + limit / 2
+                if now - finding.last_found > limit and analyzed.get(finding.newest.reporter or finding.newest.service, 0.0) > finding.last_found + limit / 2
             }
             if not gone:
                 return
@@ -386,10 +386,12 @@ def _dump_occurrence(o: Occurrence) -> list[Any]:
         o.missing_span_id,
         list(o.matched) if o.matched else None,
         o.context,
+        o.reporter,
     ]
 
 
 def _load_occurrence(values: list[Any]) -> Occurrence:
-    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context = values
+    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context, reporter = values
     bare = Occurrence(kind, Level(level), (high, low), span_id, service, signal_name, time)
-    return replace(bare, cause=cause, peer=peer, confidence=confidence, missing_span_id=missing, matched=tuple(matched) if matched else None, context=context)
+    found = {"cause": cause, "peer": peer, "confidence": confidence, "missing_span_id": missing, "context": context, "reporter": reporter}
+    return replace(bare, matched=tuple(matched) if matched else None, **found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations
+from traced.graph.parts import Parts
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
 from traced.graph.sampling import Samplers
@@ -20,6 +22,8 @@ MAX_OPERATIONS: Final = 5_000
 MAX_ADDRESSES: Final = 256
 LEAST_RANDOM_ID: Final = 2**32
 """Smaller span ids were counted up, not drawn: the same one in many traces means nothing."""
+MIN_ABSENT_SHARE: Final = 0.1
+"""Share of an operation's spans without their parent from which on a sampler may be why, that keeps traces in parts: losses are rarer."""
 USUAL: Final = 0.95
 """Share of an operation's parents from which on one of them is the usual one."""
 
@@ -47,9 +51,32 @@ EVIDENCE: Final = pa.schema(
 with a parent here, without, and with one of their own service. `usual_parent`: the service of nearly all parents, or ''. `caller_in_trace`: a
 service that usually calls this operation and has spans in this trace. `address_*`: of spans of the operation from the same client address.
 `sampled`: 'dropped' where a usual caller that has no span in this trace does not sample it, 'kept' where all of them do, or ''.
-`sampled_by`: whether that is known by thresholds, or by the order of trace ids in which a caller's traces are cut. `traces_with_this_id`:
+`sampled_by`: whether that is known by thresholds, by the order of trace ids in which a caller's traces are cut, or because
+traces are kept in parts. `traces_with_this_id`:
 traces in which the same absent id is named. `id_shape`: what the absent id is made of, or ''.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """The orphans of one pass.
+
+    Attributes:
+        made, seen: the pass.
+        rows: of the orphans.
+        place: of each orphan's operation in `kin`.
+        kin: by the operation's number, what is known of it.
+        callers: a service that usually calls it and has spans in its trace, or ''.
+        elsewhere: those that usually call it and have none.
+    """
+
+    made: Relation
+    seen: Operated
+    rows: Ints
+    place: Ints
+    kin: dict[int, Kin]
+    callers: list[str]
+    elsewhere: list[tuple[str, ...]]
 
 
 class Absences:
@@ -62,16 +89,18 @@ class Absences:
         self._addresses_before: dict[Operation, dict[str, list[int]]] = {}
         self._turned = 0.0
         self.samplers = Samplers()
+        self.parts = Parts()
         self._dropped = 0
 
     @property
     def dropped(self) -> int:
         """Count operations, addresses and services that a limit left out."""
-        return self._dropped + self.samplers.dropped
+        return self._dropped + self.samplers.dropped + self.parts.dropped
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
         self.samplers.turn(now)
+        self.parts.turn(now)
         if not self._turned:
             self._turned = now
         if now - self._turned >= WINDOW_SECONDS:
@@ -79,21 +108,30 @@ class Absences:
 
     # ------------------------------------------------------------------ one pass
 
-    def evidence(self, made: Relation, seen: Operated, known: Operations) -> pa.Table:
-        """Give the facts of each orphan of a pass, rows of EVIDENCE; learn from the pass first."""
-        forest = made.forest
+    def learn(self, made: Relation, seen: Operated, known: Operations) -> Orphans:
+        """Learn from the spans of a pass, and give its orphans with who usually calls them."""
         self.samplers.learn(made)
-        orphans = np.flatnonzero(forest.absent)
-        if not len(orphans):
-            return EVIDENCE.empty_table()
+        orphans = np.flatnonzero(made.forest.absent)
         numbers, place = np.unique(seen.of[orphans], return_inverse=True)
         kin = {number: known.of(seen.operations[number]) for number in numbers.tolist()}
         for number in kin:
             self._learn_addresses(made, seen, number)
-        callers, elsewhere = self._callers_in_traces(made, seen, orphans, kin)
-        at_addresses = [self._at_addresses(seen.operations[number]) for number in numbers.tolist()]
+        found = Orphans(made, seen, orphans, place, kin, *self._callers_in_traces(made, seen, orphans, kin))
+        # where some that usually call are here and others not, it may be either's span that is missing
+        gone = [service for caller, others in zip(found.callers, found.elsewhere, strict=True) if not caller for service in others]
+        remains = [caller for caller, others in zip(found.callers, found.elsewhere, strict=True) if not others]
+        self.parts.learn(caller_gone=gone, remains=filter(None, remains))
+        return found
+
+    def evidence(self, found: Orphans) -> pa.Table:
+        """Give the facts of each orphan of a pass, rows of EVIDENCE."""
+        made, seen, orphans, place, kin = found.made, found.seen, found.rows, found.place, found.kin
+        if not len(orphans):
+            return EVIDENCE.empty_table()
+        at_addresses = [self._at_addresses(seen.operations[number]) for number in kin]
         addresses = [at_addresses[at].get(address, (0, 0)) for at, address in zip(place.tolist(), _addresses(made, orphans), strict=True)]
-        sampled = self._sampled(made, orphans, callers, elsewhere)
+        many = [one.absent >= MIN_ABSENT_SHARE * one.spans for one in kin.values()]
+        sampled = self._sampled(made, orphans, found.callers, found.elsewhere, [many[at] for at in place.tolist()])
         of_operation = [
             (one.spans, one.present, one.absent, sum(n for parent, n in one.parents.items() if parent[0] == seen.operations[number][0]), _usual(one))
             for number, one in kin.items()
@@ -101,9 +139,9 @@ class Absences:
         habits = [pa.array(column).take(pa.array(place)) for column in zip(*of_operation, strict=True)]
         columns = [
             orphans,
-            np.where(said_remote(forest, orphans), 1, np.where(said_local(forest, orphans), 0, -1)),
+            np.where(said_remote(made.forest, orphans), 1, np.where(said_local(made.forest, orphans), 0, -1)),
             *habits,
-            callers,
+            found.callers,
             *zip(*addresses, strict=True),
             *zip(*sampled, strict=True),
             self._traces_with_ids(made, orphans),
@@ -111,13 +149,15 @@ class Absences:
         ]
         return pa.table([pa.array(column).cast(kind.type) for column, kind in zip(columns, EVIDENCE, strict=True)], schema=EVIDENCE)
 
-    def _sampled(self, made: Relation, orphans: Ints, callers: list[str], elsewhere: list[tuple[str, ...]]) -> list[tuple[str, str]]:
+    def _sampled(self, made: Relation, orphans: Ints, callers: list[str], elsewhere: list[tuple[str, ...]], many: list[bool]) -> list[tuple[str, str]]:
         spans = made.forest.spans
         ids = (np.asarray(spans.column(name))[orphans].tolist() for name in ("trace_id_high", "trace_id_low"))
         states = spans.column("trace_state").take(pa.array(orphans)).to_pylist()
         verdicts = []
-        for caller, others, high, low, state in zip(callers, elsewhere, *ids, states, strict=True):
+        for caller, others, high, low, state, often in zip(callers, elsewhere, *ids, states, many, strict=True):
             said, by = self.samplers.verdict(others, high, low, state or "") if others else ("", "")
+            if said != "dropped" and often and any(self.parts.kept(service) for service in others):
+                said, by = "dropped", "parts"
             verdicts.append(("", "") if caller and said == "kept" else (said, by))
         return verdicts
 

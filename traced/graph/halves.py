@@ -13,8 +13,11 @@ import pyarrow as pa
 
 from traced.graph.called import called
 from traced.graph.columns import Ints, Mask, used
+from traced.graph.forest import Forest
+from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated, Operations, straight_calls
 from traced.graph.relation import Relation, span_columns
+from traced.graph.responses import outcomes
 from traced.model.span import FLAGS_IS_REMOTE, SpanKind
 
 _TEXTS: Final = (
@@ -37,30 +40,54 @@ HALVES: Final = pa.schema(
         ("service_name", pa.string()),
         *((name, pa.string()) for name in _TEXTS),
         ("called", pa.string()),
+        ("outcome", pa.string()),
         ("expected", pa.string()),
         ("again", pa.bool_()),
         ("has_callers", pa.bool_()),
+        ("second", pa.bool_()),
+        ("without", pa.string()),
     ],
 )
-"""One row a half. `called`: what `traced.graph.called` calls a call. `expected`: the service that spans of this operation mostly reach, and
-this one did not ('' for one that nobody answered). `again`: its trace was looked at before. `has_callers`, of receivers: spans of this
-operation had a parent here before."""
+"""One row a half. `called`: what `traced.graph.called` calls a call. `outcome`: how it ended (`traced.graph.responses`). `expected`: the service that
+spans of this operation mostly reach, and this one did not ('' for one that nobody answered). `again`: its trace was looked at before.
+`has_callers`, of receivers: spans of this operation named a parent before. `second`, of receivers: its trace has another root, which began before
+it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace; else ''."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5
 """Of an operation that calls a service straight in at least this share of its spans, the others are callers that lost their receiver."""
 
 
-def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mask) -> pa.Table:
+def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mask, names: Knowledge) -> pa.Table:
     """Give the CLIENT and PRODUCER spans that nobody answered, databases left out, and spans that miss a straight call that they usually make."""
     forest, calls = made.forest, made.calls
     whole = ~forest.silenced[forest.trace]
     rows = np.flatnonzero(calls.unanswered & forest.sending & (calls.database == 0) & whole)
-    parts = [_halves(made, rows, again, [""] * len(rows))]
+    alone = _halves(made, rows, again)
+    parts = [_set(alone, "without", pa.array(_without(made, rows, alone, names), pa.string()))]
     for rows, callee in _missing_straight_calls(made, seen, known):
         kept = rows[whole[rows]]
-        parts.append(_halves(made, kept, again, [callee] * len(kept)))
+        parts.append(_set(_halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string())))
     return pa.concat_tables(parts)
+
+
+def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> list[str]:
+    """Name, for each caller, the one service that answers its like, where that service has no span in the caller's trace."""
+    forest = made.forest
+    codes = {text: code for code, text in enumerate(forest.service.texts)}
+    services: dict[tuple[str, str, str], str] = {}
+    result = []
+    present = np.unique(forest.trace * len(codes) + forest.service.of)
+    for row, *call in zip(rows.tolist(), *(halves.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True):
+        key = (call[0], call[1], call[2])
+        if key not in services:
+            answering = names.answered(key)
+            services[key] = next(iter(answering)) if len(answering) == 1 else ""
+        place = forest.trace[row] * len(codes) + codes.get(services[key], -1)
+        at = np.searchsorted(present, place)
+        here = services[key] in codes and at < len(present) and present[at] == place
+        result.append("" if here else services[key])
+    return result
 
 
 def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -> list[tuple[Ints, str]]:
@@ -88,7 +115,7 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
 def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: Mask, *, all_entries: bool = True) -> pa.Table:
     """Give the receiving spans without a parent and without a link, and the spans whose parent, in another process, never arrived.
 
-    Without `all_entries`, of the first only those of operations that had a parent here before.
+    Without `all_entries`, of the first only those of operations that named a parent before.
     """
     forest = made.forest
     entry = forest.root & forest.receiving & ~made.calls.linked & (forest.sender < 0) & ~forest.looped
@@ -97,13 +124,24 @@ def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: M
     operation = seen.of[rows]
     has_callers: Mask = np.zeros(len(seen.operations), bool)
     for number in used(operation):
-        has_callers[number] = known.of(seen.operations[number]).present > 0
+        kin = known.of(seen.operations[number])
+        has_callers[number] = kin.present + kin.absent > 0
     if not all_entries:
         rows = rows[has_callers[operation] | forest.absent[rows]]
-    return _halves(made, rows, again, [""] * len(rows), has_callers[seen.of[rows]].tolist())
+    halves = _set(_halves(made, rows, again), "has_callers", pa.array(has_callers[seen.of[rows]]))
+    return _set(halves, "second", pa.array(_second_roots(forest)[rows]))
 
 
-def _halves(made: Relation, rows: Ints, again: Mask, expected: list[str], has_callers: list[bool] | None = None) -> pa.Table:
+def _second_roots(forest: Forest) -> Mask:
+    """Mark the roots before which another root of their trace began."""
+    roots = np.flatnonzero(forest.root)
+    first = np.full(forest.traces, np.iinfo(np.int64).max)
+    np.minimum.at(first, forest.trace[roots], forest.start[roots])
+    marks: Mask = forest.root & (forest.start > first[forest.trace])
+    return marks
+
+
+def _halves(made: Relation, rows: Ints, again: Mask) -> pa.Table:
     spans = span_columns(made.forest, made.calls, rows)
     columns = []
     for name in HALVES.names[: HALVES.get_field_index("called")]:
@@ -112,6 +150,11 @@ def _halves(made: Relation, rows: Ints, again: Mask, expected: list[str], has_ca
             column = column.cast(pa.string())
         columns.append(column.fill_null("") if pa.types.is_string(column.type) and column.null_count else column)
     names = called(made.forest, rows).column().cast(pa.string())
-    return pa.table(
-        [*columns, names, pa.array(expected, pa.string()), pa.array(again[rows]), pa.array(has_callers or [False] * len(rows), pa.bool_())], schema=HALVES
-    )
+    status, error = (spans.column(name).cast(pa.string()).fill_null("") for name in ("response_status", "error_type"))
+    ended = outcomes(spans.column("status_code"), status, error)
+    none, no = pa.array([""] * len(rows), pa.string()), pa.array(np.zeros(len(rows), bool))
+    return pa.table([*columns, names, ended, none, pa.array(again[rows]), no, no, none], schema=HALVES)
+
+
+def _set(halves: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return halves.set_column(HALVES.get_field_index(name), HALVES.field(name), values)

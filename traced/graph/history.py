@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from traced.graph.responses import answered_by_service
+
 WINDOW_SECONDS: Final = 3600.0
 MAX_SLOTS: Final = 20_000
 MAX_PAIRS: Final = 5_000
@@ -22,6 +24,7 @@ MIN_CLOCK_PAIRS: Final = 20
 SHOW_AGAIN_SECONDS: Final = 600.0
 
 Row = dict[str, Any]
+_NOBODY: Final[Counter[str]] = Counter()
 
 _CLOCK_FACTS: Final = {
     "median_duration": pa.float64(),
@@ -42,6 +45,12 @@ class _Window:
     spans: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeats: Counter[tuple[str, str]] = field(default_factory=Counter)
     aliases: dict[str, Counter[str]] = field(default_factory=dict)
+    answered: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict)
+    """The slots' answers by (service, name, peer): found again from the slots, whatever their outcome."""
+
+    def answer(self, call: tuple[str, str, str], callee: str, calls: int) -> None:
+        if callee:
+            self.answered.setdefault(call, Counter())[callee] += calls
 
 
 class History:
@@ -75,6 +84,7 @@ class History:
                     continue
                 callees = self._now.slots[key] = Counter()
             callees[row["callee"]] += sign * row["calls"]
+            self._now.answer(key[:3], row["callee"], sign * row["calls"])
             if row["peer"]:
                 self._learn_alias(row["peer"], row["callee"], sign * row["calls"])
 
@@ -131,21 +141,26 @@ class History:
                 meanings[address] = ""
         return meanings
 
-    def answered(self) -> dict[tuple[str, str, str], frozenset[str]]:
-        """Give, by (service, span name, peer name) of a call, the services that answered its like."""
-        together: dict[tuple[str, str, str], set[str]] = {}
-        for window in (self._before, self._now):
-            for (service, name, peer, _), callees in window.slots.items():
-                together.setdefault((service, name, peer), set()).update(callee for callee, number in callees.items() if callee and number > 0)
-        return {call: frozenset(services) for call, services in together.items() if services}
+    def answered(self, call: tuple[str, str, str]) -> frozenset[str]:
+        """Give the services that answered the like of a call: (service, what it is called, peer name)."""
+        windows = (self._before.answered, self._now.answered)
+        return frozenset(service for window in windows for service, number in window.get(call, _NOBODY).items() if number > 0)
 
-    def reached(self) -> dict[str, frozenset[str]]:
-        """Give, by address or peer name, the services that were reached there."""
-        together: dict[str, set[str]] = {}
+    def reached(self, address: str) -> frozenset[str]:
+        """Give the services that were reached at an address or under a peer name."""
+        windows = (self._before.aliases, self._now.aliases)
+        return frozenset(service for window in windows for service, number in window.get(address, _NOBODY).items() if service and number > 0)
+
+    def unanswered(self) -> dict[str, tuple[int, int]]:
+        """Give, by peer name, the calls that nobody answered with a span though somebody answered them, and those that a span answered."""
+        together: dict[str, tuple[int, int]] = {}
         for window in (self._before, self._now):
-            for address, services in window.aliases.items():
-                together.setdefault(address, set()).update(service for service, number in services.items() if service and number > 0)
-        return {address: frozenset(services) for address, services in together.items() if services}
+            for (_, _, peer, outcome), callees in window.slots.items():
+                if peer:
+                    silent, spoken = together.get(peer, (0, 0))
+                    named = callees.total() - callees[""]
+                    together[peer] = (silent + (callees[""] if answered_by_service(outcome) else 0), spoken + named)
+        return together
 
     def tables(self) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and `instance_history`."""
@@ -219,13 +234,17 @@ def _dump_window(window: _Window) -> dict[str, Any]:
 
 
 def _load_window(state: Mapping[str, Any]) -> _Window:
-    return _Window(
+    window = _Window(
         slots={(service, name, peer, outcome): Counter(callees) for service, name, peer, outcome, callees in state["slots"]},
         clocks={(pair["client_clock"], pair["server_clock"]): dict(pair) for pair in state["clocks"]},
         spans=Counter({(service, instance): n for service, instance, n in state["spans"]}),
         repeats=Counter({(service, instance): n for service, instance, n in state["repeats"]}),
         aliases={address: Counter(services) for address, services in state["aliases"].items()},
     )
+    for (service, name, peer, _), callees in window.slots.items():
+        for callee, calls in callees.items():
+            window.answer((service, name, peer), callee, calls)
+    return window
 
 
 def _table(rows: list[tuple[Any, ...]], names: list[str], kinds: list[pa.DataType]) -> pa.Table:

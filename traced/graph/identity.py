@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from traced.graph.called import VERB
 from traced.model.span import SpanKind
@@ -37,17 +37,21 @@ class ReceiverIdentity:
     server_address: str
 
 
+def _nobody(_name: object) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """What was learned of names.
 
     Attributes:
-        answered: by (service, what it is called, peer name) of a caller, the services that answered its like.
-        reached: by address or peer name, the services that anybody reached there.
+        answered: of a caller's (service, what it is called, peer name), the services that answered its like.
+        reached: of an address or peer name, the services that anybody reached there.
     """
 
-    answered: Mapping[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
-    reached: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    answered: Callable[[tuple[str, str, str]], frozenset[str]] = _nobody
+    reached: Callable[[str], frozenset[str]] = _nobody
 
 
 def may_call(callers: Iterable[CallerIdentity], receivers: Iterable[ReceiverIdentity], known: Knowledge) -> dict[CallerIdentity, frozenset[ReceiverIdentity]]:
@@ -68,10 +72,10 @@ def _named(caller: CallerIdentity, known: Knowledge) -> set[str]:
     """Name the services that a caller's own words or its like's answers lead to."""
     if caller.expected:
         return {caller.expected}
-    names = set(known.answered.get((caller.service, caller.called, caller.peer_name), ()))
+    names = set(known.answered((caller.service, caller.called, caller.peer_name)))
     if caller.peer_name:
         # the first label of a host name is the service's in Kubernetes (cart.shop.svc.cluster.local) and in Compose
-        names |= {*known.reached.get(caller.peer_name, ()), caller.peer_name, caller.peer_name.split(".")[0]}
+        names |= {*known.reached(caller.peer_name), caller.peer_name, caller.peer_name.split(".")[0]}
     return names - {""}
 
 

@@ -41,6 +41,7 @@ class Kin:
         absent: with a parent that never arrived.
         parents: by the parent's operation.
         callees: how many of the spans reached a service by `straight_calls`, by that service.
+        rejoined: of the roots, those whose caller was found in another trace, by its service.
     """
 
     spans: int = 0
@@ -49,6 +50,7 @@ class Kin:
     absent: int = 0
     parents: Counter[Operation] = field(default_factory=Counter)
     callees: Counter[str] = field(default_factory=Counter)
+    rejoined: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Kin, sign: int = 1) -> int:
         """Add another's counts, or take them back; give how many relatives a limit left out."""
@@ -56,7 +58,8 @@ class Kin:
         self.roots += sign * other.roots
         self.linked += sign * other.linked
         self.absent += sign * other.absent
-        return _add(self.parents, other.parents, sign) + _add(self.callees, other.callees, sign)
+        relatives = ((self.parents, other.parents), (self.callees, other.callees), (self.rejoined, other.rejoined))
+        return sum(_add(mine, theirs, sign) for mine, theirs in relatives)
 
     @property
     def present(self) -> int:
@@ -166,6 +169,19 @@ class Operations:
                 together.add(window[operation])
         return together
 
+    def rejoin(self, operation: Operation, caller: str, sign: int = 1) -> None:
+        """Count a root whose caller was found in another trace, or take it back."""
+        self.learn({operation: Kin(rejoined=Counter({caller: 1}))}, sign)
+
+    def rejoined(self) -> Counter[tuple[str, str]]:
+        """Count the calls whose context did not arrive, by (client service, server service)."""
+        broken: Counter[tuple[str, str]] = Counter()
+        for window in (self._before, self._now):
+            for operation, kin in window.items():
+                for caller, number in kin.rejoined.items():
+                    broken[caller, operation[0]] += number
+        return +broken
+
     def known(self) -> Iterable[Operation]:
         """Give the operations that anything is known of."""
         return {**self._before, **self._now}.keys()
@@ -199,14 +215,14 @@ class Operations:
 
 def _dump(window: Mapping[Operation, Kin]) -> list[Any]:
     return [
-        [*operation, k.spans, k.roots, k.linked, k.absent, [[*parent, n] for parent, n in k.parents.items()], dict(k.callees)]
+        [*operation, k.spans, k.roots, k.linked, k.absent, [[*parent, n] for parent, n in k.parents.items()], dict(k.callees), dict(k.rejoined)]
         for operation, k in window.items()
     ]
 
 
 def _load(rows: list[Any]) -> dict[Operation, Kin]:
     window = {}
-    for service, kind, name, spans, roots, linked, absent, parents, callees in rows:
+    for service, kind, name, spans, roots, linked, absent, parents, callees, rejoined in rows:
         above = Counter({(p_service, p_kind, p_name): n for p_service, p_kind, p_name, n in parents})
-        window[service, kind, name] = Kin(spans, roots, linked, absent, above, Counter(callees))
+        window[service, kind, name] = Kin(spans, roots, linked, absent, above, Counter(callees), Counter(rejoined))
     return window

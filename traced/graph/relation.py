@@ -16,6 +16,7 @@ from traced.graph.columns import Codes, Ints, Mask, distinct
 from traced.graph.contexts import crowds, leaks
 from traced.graph.floods import floods
 from traced.graph.forest import Forest, trace_summary
+from traced.graph.responses import outcomes
 from traced.graph.trace_ids import RecentTraceIds, truncated
 from traced.graph.trace_state import samplings
 from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode
@@ -131,7 +132,8 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     rows = np.flatnonzero((forest.kind == SpanKind.CLIENT) & (calls.database == 0) & ~calls.messaging & ~calls.outer)
     peer, status, error = (forest.codes[column].at(rows) for column in ("peer_name", "response_status", "error_type"))
     name = called(forest, rows)
-    failed = (np.asarray(forest.spans.column("status_code"))[rows] == StatusCode.ERROR).astype(np.int64)
+    code = np.asarray(forest.spans.column("status_code"))[rows]
+    failed = (code == StatusCode.ERROR).astype(np.int64)
     callee = calls.callee[rows]
     parts = (
         (forest.service.of[rows], len(forest.service.texts)),
@@ -143,9 +145,9 @@ def slots(made: Relation) -> list[dict[str, Any]]:
         (callee, len(calls.names.texts)),
     )
     first, numbers = _groups(parts)
+    ended = outcomes(pa.array(code[first]), status.at(first).column().cast(pa.string()), error.at(first).column().cast(pa.string())).to_pylist()
     result = []
-    for at, number in zip(first.tolist(), numbers.tolist(), strict=True):
-        outcome = f"{'error' if failed[at] else 'ok'} {status.texts[status.of[at]]} {error.texts[error.of[at]]}"
+    for at, number, outcome in zip(first.tolist(), numbers.tolist(), ended, strict=True):
         result.append(
             {
                 "service": forest.service.texts[forest.service.of[rows[at]]],

@@ -32,13 +32,14 @@ class Occurrence:
         cause: why, from the detector's closed list; empty where the detector names none.
         trace_id: (high, low).
         span_id: the span that the claim is about; 0 for a claim about a whole trace.
-        service: the service of `span_id`.
+        service: the service that the claim is about: that of `span_id`, unless there is a `reporter`.
         peer: the other side, or empty.
         signal_name: the span's name (or what stands for it), part of the fingerprint.
         time_unix_nano: when it happened, by the span's own clock.
         confidence: the chance that this occurrence with its cause is right, 0 to 1.
         missing_span_id: the absent span, where there is one; 0 otherwise.
         matched: (trace id high, low, span id) of the span in another place that explains this one.
+        reporter: the service of `span_id`, where the claim is about another one that has no spans (`service`); else empty.
         context: facts used as evidence; values are JSON scalars or short lists.
     """
 
@@ -54,6 +55,7 @@ class Occurrence:
     confidence: float = 1.0
     missing_span_id: int = 0
     matched: tuple[int, int, int] | None = None
+    reporter: str = ""
     context: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -82,8 +84,9 @@ class Occurrence:
             "cause": self.cause,
             "trace_id": trace_id_hex(*self.trace_id),
             "span_id": span_id_hex(self.span_id),
-            "service": self.service,
-            "peer": self.peer or None,
+            # of whom it speaks is in the finding; here, who sent the span
+            "service": self.reporter or self.service,
+            "peer": (self.service if self.reporter else self.peer) or None,
             "missing_span_id": span_id_hex(self.missing_span_id) or None,
             "matched": matched,
             "confidence": round(self.confidence, 4),

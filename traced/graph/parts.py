@@ -1,0 +1,91 @@
+"""Whether traces are kept in parts: by samplers that decide for some services without asking what was decided for others.
+
+Two Collectors that sample by tails, each seeing the spans of some services only, keep one half of a trace and drop the other. What that looks like
+differs from a loss: a service is there with all its spans or with none, and where it meets a service of the other part, sometimes the caller is
+gone as a whole and sometimes the callee. Losses leave remains, or hit one side only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from traced.graph.history import WINDOW_SECONDS
+
+MIN_SEEN: Final = 5
+"""Traces without the caller, and as many without one of its callees, from which on parts are a habit."""
+MAX_REMAINS: Final = 0.1
+"""Share of gaps where the service whose span is missing has others in the trace, up to which whole parts are missing."""
+MAX_SERVICES: Final = 5_000
+
+
+@dataclass(slots=True)
+class _Gaps:
+    """Gaps between one service and those it calls: it is gone as a whole; its callee is; or only some spans are."""
+
+    caller_gone: int = 0
+    callee_gone: int = 0
+    remains: int = 0
+
+    def add(self, other: _Gaps) -> None:
+        self.caller_gone += other.caller_gone
+        self.callee_gone += other.callee_gone
+        self.remains += other.remains
+
+
+@dataclass(slots=True)
+class Parts:
+    """Counts gaps by calling service, in two windows that take turns; `dropped` counts services beyond the limit."""
+
+    dropped: int = 0
+    _now: dict[str, _Gaps] = field(default_factory=dict)
+    _before: dict[str, _Gaps] = field(default_factory=dict)
+    _turned: float = 0.0
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when the present one is full of time (unix seconds)."""
+        if not self._turned:
+            self._turned = now
+        if now - self._turned >= WINDOW_SECONDS:
+            self._now, self._before, self._turned = {}, self._now, now
+
+    def learn(self, *, caller_gone: Iterable[str] = (), callee_gone: Iterable[str] = (), remains: Iterable[str] = ()) -> None:
+        """Count gaps by the name of the calling service."""
+        for name, services in (("caller_gone", caller_gone), ("callee_gone", callee_gone), ("remains", remains)):
+            for service, number in Counter(services).items():
+                gaps = self._of(service)
+                if gaps is not None:
+                    setattr(gaps, name, getattr(gaps, name) + number)
+
+    def _of(self, service: str) -> _Gaps | None:
+        if service not in self._now and len(self._now) >= MAX_SERVICES:
+            self.dropped += 1
+            return None
+        return self._now.setdefault(service, _Gaps())
+
+    def kept(self, service: str) -> bool:
+        """Say whether traces are kept with a calling service, or with those it calls, or with both, by nothing that they have in common."""
+        gaps = _Gaps()
+        for window in (self._before, self._now):
+            if service in window:
+                gaps.add(window[service])
+        gone = gaps.caller_gone + gaps.callee_gone
+        return min(gaps.caller_gone, gaps.callee_gone) >= MIN_SEEN and gaps.remains <= MAX_REMAINS * gone
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give both windows as JSON values."""
+        windows = [{service: [g.caller_gone, g.callee_gone, g.remains] for service, g in window.items()} for window in (self._before, self._now)]
+        return {"turned": self._turned, "windows": windows}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        before, now = ({str(service): _Gaps(*map(int, gaps)) for service, gaps in window.items()} for window in state["windows"])
+        self._turned, self._before, self._now = float(state["turned"]), before, now

@@ -1,0 +1,132 @@
+"""What is known of those who should have answered a lonely call: whether they sample its trace, and whether they report at all."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from traced.graph.addresses import outside, own_host
+from traced.graph.columns import used
+from traced.graph.halves import HALVES
+from traced.graph.history import History
+from traced.graph.parts import Parts
+from traced.graph.relation import Relation
+from traced.graph.responses import answered_by_service, responded
+from traced.graph.sampling import Samplers
+from traced.model.span import SpanKind
+
+MIN_CALLS: Final = 30
+"""Calls that were answered without a span from which on their callee is silent."""
+MAX_SERVICES: Final = 5_000
+MAX_CALLS: Final = 1_000
+WENT_SILENT: Final = "went_silent"
+
+_FACTS: Final = {
+    "responded": pa.bool_(),
+    "sampled": pa.string(),
+    "sampled_by": pa.string(),
+    "silent": pa.string(),
+    "silent_cause": pa.string(),
+    "silent_calls": pa.int64(),
+    "silent_since": pa.int64(),
+}
+LONELY: Final = pa.schema([*HALVES, *(pa.field(name, kind) for name, kind in _FACTS.items())])
+"""A row of HALVES, a caller, and: `responded`, whether anybody answered. `sampled`: 'dropped' where its callee does not sample the trace, 'kept' where it
+does, or ''; `sampled_by`: by what that is known. `silent`: the name of a service that reports nothing, or ''; `silent_cause`: '' where it never did,
+or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its last span's start (unix ns), 0 where it has none."""
+
+
+@dataclass(slots=True)
+class _Service:
+    """When a service last began a span, and when calls to it began that it answered without one since."""
+
+    last: int = 0
+    calls: list[int] = field(default_factory=list)
+
+
+_Verdict = tuple[bool, str, str, str, str, int, int]
+
+
+class Callees:
+    """Remembers when services reported last; `dropped` counts those beyond the limit."""
+
+    def __init__(self) -> None:
+        """Start knowing nothing."""
+        self._services: OrderedDict[str, _Service] = OrderedDict()
+        self.dropped = 0
+
+    def learn(self, made: Relation) -> None:
+        """Note the last span of each service of a pass."""
+        forest = made.forest
+        last = np.zeros(len(forest.service.texts), np.int64)
+        np.maximum.at(last, forest.service.of, forest.start)
+        for code in used(forest.service.of[~forest.nameless]):
+            text = forest.service.texts[code]
+            known = self._services.setdefault(text, _Service())
+            self._services.move_to_end(text)
+            if last[code] > known.last:
+                known.last = int(last[code])
+                known.calls = [start for start in known.calls if start > known.last]
+        while len(self._services) > MAX_SERVICES:
+            self._services.popitem(last=False)
+            self.dropped += 1
+
+    def judge(self, lonely: pa.Table, history: History, samplers: Samplers, parts: Parts) -> pa.Table:
+        """Give lonely callers (rows of HALVES) with what is known of their callees (LONELY)."""
+        if not lonely.num_rows:
+            return LONELY.empty_table()
+        rows = lonely.to_pylist()
+        answering = [history.answered((row["service_name"], row["called"], row["peer_name"])) for row in rows]
+        self._note(rows, answering)
+        unanswered = history.unanswered()
+        facts = [self._facts(row, callees, unanswered, samplers, parts) for row, callees in zip(rows, answering, strict=True)]
+        columns = [pa.array(column, kind) for column, kind in zip(zip(*facts, strict=True), _FACTS.values(), strict=True)]
+        return pa.table([*lonely.columns, *columns], schema=LONELY)
+
+    def _note(self, rows: list[dict[str, Any]], answering: list[frozenset[str]]) -> None:
+        """Note calls that were answered without a span after their callee's last one."""
+        for row, callees in zip(rows, answering, strict=True):
+            known = self._services.get(next(iter(callees))) if len(callees) == 1 else None
+            start = row["start_time_unix_nano"]
+            if known is not None and _is_call(row) and start > known.last and len(known.calls) < MAX_CALLS and answered_by_service(row["outcome"]):
+                known.calls.append(start)
+
+    def _facts(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, tuple[int, int]], samplers: Samplers, parts: Parts) -> _Verdict:
+        sampled, by = samplers.verdict(tuple(sorted(callees)), row["trace_id_high"], row["trace_id_low"], row["trace_state"]) if callees else ("", "")
+        if not sampled and row["without"] and parts.kept(row["service_name"]):
+            sampled, by = "dropped", "parts"
+        return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered))
+
+    def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, tuple[int, int]]) -> tuple[str, str, int, int]:
+        peer = row["peer_name"]
+        if not _is_call(row) or not answered_by_service(row["outcome"]):
+            return "", "", 0, 0
+        if len(callees) == 1:
+            name = next(iter(callees))
+            known = self._services.get(name)
+            if known is not None and len(known.calls) >= MIN_CALLS and row["start_time_unix_nano"] > known.last:
+                return name, WENT_SILENT, len(known.calls), known.last
+            return "", "", 0, 0
+        silent, spoken = unanswered.get(peer, (0, 0))
+        if callees or spoken or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
+            return "", "", 0, 0
+        return service_of(peer), "", silent, 0
+
+
+def service_of(peer: str) -> str:
+    """Give the service that a peer's name or address means: of a Kubernetes host name the first label."""
+    return peer.split(".", maxsplit=1)[0] if peer.endswith((".svc", ".cluster.local")) or ".svc." in peer else peer
+
+
+def _is_call(row: Mapping[str, Any]) -> bool:
+    return bool(row["kind"] == SpanKind.CLIENT and not row["messaging_system"])
+
+
+def _is_own(row: Mapping[str, Any]) -> bool:
+    """Say whether a call goes to a named or addressed service of this system: not outside, not to the caller's own host."""
+    return bool(row["peer_name"]) and not any(address and (outside(address) or own_host(address)) for address in (row["peer_name"], row["server_address"]))
