@@ -19,6 +19,7 @@ import pytest
 from cli_runs import Run
 from google.protobuf import any_pb2, duration_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from traced.cli.delivery import Delivery, RetryPolicy
@@ -110,7 +111,11 @@ def http_server(answering: Answering = lambda _: None) -> Iterator[tuple[str, Re
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            module = {"/v1/traces": trace_service_pb2.ExportTraceServiceRequest, "/v1/logs": logs_service_pb2.ExportLogsServiceRequest}
+            module = {
+                "/v1/traces": trace_service_pb2.ExportTraceServiceRequest,
+                "/v1/logs": logs_service_pb2.ExportLogsServiceRequest,
+                "/v1/metrics": ExportMetricsServiceRequest,
+            }
             failure = received.answer(module[self.path].FromString(body)) if self.headers["Content-Type"] == "application/x-protobuf" else (415, {}, b"")
             status, headers, content = failure or (200, {}, b"")
             self.send_response(status)
@@ -358,3 +363,17 @@ def test_send_leaves_with_1_if_something_was_refused(run: Run, tmp_path: Path) -
     file.write_text('{"resourceSpans": []}\n')
     with http_server(lambda _: (400, {}, b"")) as (to, _):
         assert run("send", str(file), "--to", to).code == 1
+
+
+def test_metrics_are_sent_on_with_their_times_moved(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    point = {"startTimeUnixNano": "1000", "timeUnixNano": "2000", "asInt": "7"}
+    metrics = [{"name": "m", "sum": {"aggregationTemporality": 2, "dataPoints": [point]}}, {"name": "empty"}]
+    file.write_text(json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}))
+    before = time.time_ns()
+    with http_server() as (to, received):
+        ran = run("send", str(file), "--to", to, "--now", "--format", "json")
+    assert (ran.code, json.loads(ran.out)["metrics"]) == (0, 2)
+    moved = received.accepted[0].resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
+    assert before <= moved.time_unix_nano <= time.time_ns()
+    assert moved.time_unix_nano - moved.start_time_unix_nano == 1000

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.internal.encoder import _VarintBytes  # type: ignore[attr-defined]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
@@ -60,7 +61,8 @@ def test_a_bad_line_costs_itself_and_is_named_with_its_number(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "line",
     [
-        '{"resourceMetrics": []}',
+        '{"resourceProfiles": []}',
+        '{"resourceMetrics": 7}',
         "[1]",
         '{"resourceSpans": 7}',
         "[" * 100_000,
@@ -69,9 +71,9 @@ def test_a_bad_line_costs_itself_and_is_named_with_its_number(tmp_path: Path) ->
         '"resourceSpans"',
         "1" * 5000,
     ],
-    ids=["metrics", "an array", "a number", "100,000 brackets", "binary", "a wrong member", "a bare string", "a long number"],
+    ids=["profiles", "wrong metrics", "an array", "a number", "100,000 brackets", "binary", "a wrong member", "a bare string", "a long number"],
 )
-def test_a_line_that_is_no_request_of_traces_or_logs_is_unreadable(line: str, tmp_path: Path) -> None:
+def test_a_line_that_is_no_request_of_traces_logs_or_metrics_is_unreadable(line: str, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(f"{line}\n{span_line()}\n")
     source, requests, said = read(file)
@@ -238,3 +240,27 @@ def test_real_files_are_read_whole(shared: Path) -> None:
     assert len(spans_in([request for request in requests if request.signal is Signal.TRACES])) == truth["spans"]
     logs = [ExportLogsServiceRequest.FromString(request.body) for request in requests if request.signal is Signal.LOGS]
     assert sum(len(s.log_records) for log in logs for r in log.resource_logs for s in r.scope_logs) == 1443
+
+
+METRIC = {"name": "otel.sdk.processor.span.processed", "sum": {"aggregationTemporality": 2, "dataPoints": [{"timeUnixNano": "5", "asInt": "412"}]}}
+METRIC_LINE = json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [METRIC, {"name": "other", "gauge": {"dataPoints": [{"asDouble": 1.5}]}}]}]}]})
+
+
+def test_metrics_may_stand_beside_traces_and_are_carried_over_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    both = json.dumps({**json.loads(METRIC_LINE), **json.loads(span_line())})
+    file.write_text(f"{METRIC_LINE}\n{span_line()}\n{both}\n")
+    source, requests, said = read(file)
+    assert [request.signal.value for request in requests] == ["metrics", "traces", "traces", "metrics"]
+    assert (source.unreadable, said) == (0, [])
+    for request in (requests[0], requests[3]):
+        ours, other = ExportMetricsServiceRequest.FromString(request.body).resource_metrics[0].scope_metrics[0].metrics
+        assert (ours.sum.data_points[0].as_int, other.gauge.data_points[0].as_double) == (412, 1.5)
+
+
+def test_a_large_request_of_metrics_is_split(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{**METRIC, "description": "x" * 100}] * 7}]}]}))
+    _, requests, _ = read(file, max_items=3)
+    sizes = [len(ExportMetricsServiceRequest.FromString(request.body).resource_metrics[0].scope_metrics[0].metrics) for request in requests]
+    assert sizes == [3, 3, 1]

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import json_format
-from metric_parts import BEGAN, DELTA, DROPPED, dropped, metric, request
+from metric_requests import BEGAN, DELTA, DROPPED, dropped, metric, request
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from receiver_parts import JSON, PROTOBUF, RecordingConsumer, counted, exchange, read_status, receiving, response_of, retry_seconds

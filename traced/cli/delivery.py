@@ -50,6 +50,7 @@ class Delivered:
     Attributes:
         spans: spans in requests that were acknowledged, without the rejected ones.
         log_records: the same of log records.
+        metrics: metrics in requests that were acknowledged.
         requests: requests acknowledged.
         retries: times a request was sent again.
         rejected: items inside acknowledged requests that the endpoint did not take.
@@ -58,6 +59,7 @@ class Delivered:
 
     spans: int = 0
     log_records: int = 0
+    metrics: int = 0
     requests: int = 0
     retries: int = 0
     rejected: int = 0
@@ -69,6 +71,7 @@ class Delivered:
         return {
             "spans": self.spans,
             "log_records": self.log_records,
+            "metrics": self.metrics,
             "requests": self.requests,
             "seconds": round(seconds, 3),
             "spans_per_second": round(self.spans / seconds) if seconds > 0 else 0,
@@ -180,5 +183,8 @@ class Delivery:
             self.delivered.rejected += rejected
             if request.signal is Signal.TRACES:
                 self.delivered.spans += items - rejected
-            else:
+            elif request.signal is Signal.LOGS:
                 self.delivered.log_records += items - rejected
+            else:
+                # rejected ones are data points, of which a metric holds several
+                self.delivered.metrics += items

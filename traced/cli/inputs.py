@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, cast
 from traced.errors import InputUnreadableError, TracedError
 from traced.model.batch import Signal
 from traced.model.input import InputRequest
-from traced.receiver.json_requests import check_nesting, logs_from_json, traces_from_json
+from traced.receiver.json_requests import all_metrics_from_json, check_nesting, logs_from_json, traces_from_json
 from traced.receiver.rewriting import parts, signal_of
 from traced.receiver.walking import count_items
 
@@ -27,9 +27,14 @@ MAX_REPORTS: Final = 20
 """Unreadable lines reported one by one; further ones are only counted."""
 _SMALLEST_SPAN_BYTES: Final = 28
 """Two ids with their tags and the span's own: a request with more items than the limit is longer than that many of these."""
-_READERS: Final = {Signal.TRACES: traces_from_json, Signal.LOGS: logs_from_json}
-_KEYS: Final = {Signal.TRACES: ("resourceSpans", "resource_spans"), Signal.LOGS: ("resourceLogs", "resource_logs")}
-_FIRST_KEY: Final = re.compile(rb'\s*\{\s*"(resource(?:Spans|_spans|Logs|_logs))"\s*:')
+_READERS: Final = {Signal.TRACES: traces_from_json, Signal.LOGS: logs_from_json, Signal.METRICS: all_metrics_from_json}
+_KEYS: Final = {
+    Signal.TRACES: ("resourceSpans", "resource_spans"),
+    Signal.LOGS: ("resourceLogs", "resource_logs"),
+    Signal.METRICS: ("resourceMetrics", "resource_metrics"),
+}
+_SIGNALS: Final = {key: signal for signal, keys in _KEYS.items() for key in keys}
+_FIRST_KEY: Final = re.compile(rb'\s*\{\s*"(resource(?:Spans|_spans|Logs|_logs|Metrics|_metrics))"\s*:')
 _GZIP: Final = b"\x1f\x8b"
 _OPENING: Final = re.compile(rb'\s*[\[{]\s*("\w+"\s*:\s*[\[{]?\s*[\[{]?)?\s*$')
 """A first line that only opens a document: the file is one document over many lines."""
@@ -189,12 +194,12 @@ def _by_signal(text: bytes) -> list[tuple[Signal, bytes]]:
     """Tell which signals a JSON text carries, from its first key where that is enough.
 
     Raises:
-        ValueError: it is not JSON, or no export request of traces or logs.
+        ValueError: it is not JSON, or no export request of traces, logs or metrics.
     """
     first = _FIRST_KEY.match(text)
     if first is not None:
-        signal, other = (Signal.TRACES, Signal.LOGS) if b"pans" in first[1] else (Signal.LOGS, Signal.TRACES)
-        if not any(f'"{key}"'.encode() in text for key in _KEYS[other]):
+        signal = _SIGNALS[first[1].decode()]
+        if not any(f'"{key}"'.encode() in text for key, other in _SIGNALS.items() if other is not signal):
             return [(signal, text)]
     check_nesting(text)
     document = json.loads(text.decode("utf-8", "replace"))
@@ -203,7 +208,7 @@ def _by_signal(text: bytes) -> list[tuple[Signal, bytes]]:
     found = [signal for signal, keys in _KEYS.items() if any(key in document for key in keys)]
     if not found and document:
         keys = ", ".join(repr(key[:64]) for key in list(document)[:3])
-        raise ValueError(f"neither resourceSpans nor resourceLogs is there, only {keys}")
+        raise ValueError(f"none of resourceSpans, resourceLogs and resourceMetrics is there, only {keys}")
     return [(signal, text) for signal in found]
 
 

@@ -92,13 +92,13 @@ def _shifted_to_now(paths: list[str], inputs: Any) -> Iterator[InputRequest]:
     from traced.model.input import InputRequest as Request  # noqa: PLC0415
     from traced.receiver.rewriting import newest_time, shifted  # noqa: PLC0415
 
-    newest = {Signal.TRACES: 0, Signal.LOGS: 0}
+    newest = dict.fromkeys(Signal, 0)
     for request in Inputs(paths, lambda _: None):
         try:
             newest[request.signal] = max(newest[request.signal], newest_time(request.signal, request.body))
         except InvalidRequestError:
             continue  # the second reading says so
-    reference = newest[Signal.TRACES] or newest[Signal.LOGS]
+    reference = newest[Signal.TRACES] or newest[Signal.LOGS] or newest[Signal.METRICS]
     by_nanoseconds = time.time_ns() - reference if reference else 0
     for request in inputs:
         try:
@@ -153,6 +153,8 @@ def _print(figures: dict[str, Any], output: Format, *, failed: bool) -> None:
     said = [f"sent {figures['spans']} spans"]
     if figures["log_records"]:
         said.append(f"{figures['log_records']} log records")
+    if figures["metrics"]:
+        said.append(f"{figures['metrics']} metrics")
     said.append(f"{figures['seconds']:.3f} s, {figures['spans_per_second']} spans/s, {figures['retries']} retries")
     said += [f"{figures[name]} {name.replace('_', ' ')}" for name in ("rejected", "refused_requests", "unreadable_lines") if figures[name]]
     write_lines([", ".join(said)])

@@ -71,6 +71,11 @@ def metrics_from_json(body: bytes, max_items: int = sys.maxsize) -> tuple[bytes,
     return encode_members(document, _metrics(), conversion), conversion.nonconformant
 
 
+def all_metrics_from_json(body: bytes, max_items: int = sys.maxsize) -> tuple[bytes, bool]:
+    """Read an ExportMetricsServiceRequest in OTLP/JSON with everything in it; the same as `traces_from_json` in everything else."""
+    return _convert(body, _metrics(), max_items)
+
+
 def _lists_of_metrics(document: Any) -> Iterator[list[Any]]:
     """Give the lists of metrics in a document; what is shaped otherwise is left to the conversion, which says where that is."""
     for resource in _members(document, "resourceMetrics", "resource_metrics"):

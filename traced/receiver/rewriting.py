@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from traced.errors import InvalidRequestError
@@ -21,6 +22,16 @@ _VARINT: Final = 0
 _FIXED64: Final = 1
 _LENGTH: Final = 2
 _FIXED32: Final = 5
+_REQUESTS: Final[dict[Signal, Any]] = {
+    Signal.TRACES: ExportTraceServiceRequest,
+    Signal.LOGS: ExportLogsServiceRequest,
+    Signal.METRICS: ExportMetricsServiceRequest,
+}
+_LISTS: Final = {
+    Signal.TRACES: ("resource_spans", "scope_spans", "spans"),
+    Signal.LOGS: ("resource_logs", "scope_logs", "log_records"),
+    Signal.METRICS: ("resource_metrics", "scope_metrics", "metrics"),
+}
 _LOG_RECORD_FIELDS: Final = frozenset({(1, _FIXED64), (2, _VARINT), (11, _FIXED64)})
 """(field, wire type) of times and severity, with which a LogRecord begins; a Span begins with its ids, which are bytes."""
 
@@ -46,58 +57,65 @@ def signal_of(body: bytes) -> Signal:
 
 
 def newest_time(signal: Signal, body: bytes) -> int:
-    """Find the latest span end (or log time), in nanoseconds since 1970; 0 if there is none."""
+    """Find the latest span end (or log time, or end of a measurement), in nanoseconds since 1970; 0 if there is none."""
     newest = 0
-    for _, item in _items(_parse(signal, body)):
-        own = item.end_time_unix_nano if signal is Signal.TRACES else max(item.time_unix_nano, item.observed_time_unix_nano)
-        newest = max(newest, own)
+    for _, item in _items(signal, _parse(signal, body)):
+        for timed, names in _timed(signal, item):
+            # a span's beginning is not its end, whatever its clock says
+            newest = max(newest, *(getattr(timed, name) for name in names[signal is Signal.TRACES :]))
     return min(newest, MAX_TIME_UNIX_NANO)
 
 
 def shifted(signal: Signal, body: bytes, by_nanoseconds: int) -> bytes:
     """Move every time of a request by the same amount; times of zero mean absent and stay so."""
     request = _parse(signal, body)
-    for _, item in _items(request):
-        names = ("start_time_unix_nano", "end_time_unix_nano") if signal is Signal.TRACES else ("time_unix_nano", "observed_time_unix_nano")
-        _shift(item, names, by_nanoseconds)
+    for _, item in _items(signal, request):
+        for timed, names in _timed(signal, item):
+            _shift(timed, names, by_nanoseconds)
         if signal is Signal.TRACES:
             for span_event in item.events:
                 _shift(span_event, ("time_unix_nano",), by_nanoseconds)
     return bytes(request.SerializeToString())
 
 
+def _timed(signal: Signal, item: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Give what bears times in a span, a log record or a metric, and the names of these."""
+    if signal is Signal.METRICS:
+        kind = item.WhichOneof("data")
+        points = getattr(item, kind).data_points if kind else ()
+        yield from ((point, ("start_time_unix_nano", "time_unix_nano")) for point in points)
+    else:
+        yield item, ("start_time_unix_nano", "end_time_unix_nano") if signal is Signal.TRACES else ("time_unix_nano", "observed_time_unix_nano")
+
+
 def parts(signal: Signal, body: bytes, max_items: int) -> Iterator[bytes]:
-    """Split a request into requests of at most `max_items` spans or log records, in order."""
-    request = _parse(signal, body)
-    taken = _start_part(signal)
+    """Split a request into requests of at most `max_items` spans, log records or metrics, in order."""
+    taken = _REQUESTS[signal]()
     count = 0
-    for envelope, item in _items(request):
+    for envelope, item in _items(signal, _parse(signal, body)):
         if count == max_items:
             yield taken.SerializeToString()
-            taken, count = _start_part(signal), 0
+            taken, count = _REQUESTS[signal](), 0
         _append(signal, taken, envelope, item)
         count += 1
     yield taken.SerializeToString()
 
 
-def _start_part(signal: Signal) -> Any:
-    return ExportTraceServiceRequest() if signal is Signal.TRACES else ExportLogsServiceRequest()
-
-
 def _append(signal: Signal, part: Any, envelope: tuple[Any, Any], item: Any) -> None:
     """Add one item to the last envelope, or to a new one where resource or scope differ from the last."""
     resource_items, scope_items = envelope
-    resources = part.resource_spans if signal is Signal.TRACES else part.resource_logs
+    of_resources, of_scopes, of_items = _LISTS[signal]
+    resources = getattr(part, of_resources)
     if not resources or resources[-1].resource != resource_items.resource or resources[-1].schema_url != resource_items.schema_url:
         resources.add(resource=resource_items.resource, schema_url=resource_items.schema_url)
-    scopes = resources[-1].scope_spans if signal is Signal.TRACES else resources[-1].scope_logs
+    scopes = getattr(resources[-1], of_scopes)
     if not scopes or scopes[-1].scope != scope_items.scope or scopes[-1].schema_url != scope_items.schema_url:
         scopes.add(scope=scope_items.scope, schema_url=scope_items.schema_url)
-    (scopes[-1].spans if signal is Signal.TRACES else scopes[-1].log_records).append(item)
+    getattr(scopes[-1], of_items).append(item)
 
 
 def _parse(signal: Signal, body: bytes) -> Any:
-    request = _start_part(signal)
+    request = _REQUESTS[signal]()
     try:
         request.ParseFromString(body)
     except DecodeError as error:
@@ -105,12 +123,10 @@ def _parse(signal: Signal, body: bytes) -> Any:
     return request
 
 
-def _items(request: Any) -> Iterator[tuple[tuple[Any, Any], Any]]:
-    """Yield ((resource envelope, scope envelope), item) for traces and logs alike."""
-    if isinstance(request, ExportTraceServiceRequest):
-        yield from (((r, s), span) for r in request.resource_spans for s in r.scope_spans for span in s.spans)
-    else:
-        yield from (((r, s), record) for r in request.resource_logs for s in r.scope_logs for record in s.log_records)
+def _items(signal: Signal, request: Any) -> Iterator[tuple[tuple[Any, Any], Any]]:
+    """Yield ((resource envelope, scope envelope), item) for all signals alike."""
+    of_resources, of_scopes, of_items = _LISTS[signal]
+    yield from (((r, s), item) for r in getattr(request, of_resources) for s in getattr(r, of_scopes) for item in getattr(s, of_items))
 
 
 def _shift(message: Any, names: tuple[str, ...], by_nanoseconds: int) -> None:
