@@ -13,14 +13,19 @@ Criteria:
     no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the parent was in another
     process, and its service reports otherwise. `unknown`: none of these can be told.
 
+    Where the service that is said to have lost the parent counts its own losses (OTLP metrics of its SDK) and counted some at that time, the finding says
+    how many and why, and two thirds of the doubt about the cause are gone; so it is where a caller that is said to sample counts what it did not sample.
+    Where nothing else tells the cause, and all known parents of the operation are of one other service that counted losses then, it is `upstream_loss`.
+    What a Collector lost meanwhile is named and changes nothing.
+
 Rationale:
     The absent parent is proof that a span is missing: the child saw its id. What lies above it in the trace, who called and how
     long that took, is gone. This is Instrumentation Score's rule SPA-002.
 
 How to fix:
     Look at the service that should have sent the absent span (the caller of this operation in intact traces): is its exporter
-    configured for this collector, does its queue overflow (`otel.sdk.processor.span.processed` with `error.type`), is it flushed
-    at shutdown, and does every service sample by the same, parent-based rule?
+    configured for this collector, does its queue overflow, is it flushed at shutdown, and does every service sample by the same,
+    parent-based rule? SDKs that send their own metrics (`otel.sdk.processor.span.processed` and the like) here let the finding say which it is.
 
 When it is wrong:
     The parent may still be running when its trace has long been quiet: it is found when it ends, and the finding is withdrawn.

@@ -34,6 +34,9 @@ class Counting(ABC):
         self._readings: dict[tuple[int, int], tuple[int, int]] = {}
         """(time, start) to (value, window)."""
         self._folded = [0, 0]
+        self._known: tuple[Increase, ...] | None = ()
+        """The increases, until a reading changes them, and their sum."""
+        self._sum = 0
 
     def read(self, start: int, time: int, value: int, window: int) -> None:
         """Take a reading (unix ns); one that came before changes nothing."""
@@ -41,19 +44,30 @@ class Counting(ABC):
             self.dropped += 1
             return
         known = self._readings.get((time, start))
-        self._readings[time, start] = (value, window) if known is None else (max(value, known[0]), known[1])
+        if known is not None and value <= known[0]:
+            return
+        self._readings[time, start] = (value, window if known is None else known[1])
+        self._known = None
         if len(self._readings) > self._max and not self._thin():
             came = self._readings[min(self._readings)][1]
             self._folded[came >= window] += self._fold()
 
-    @abstractmethod
-    def increases(self) -> Iterator[Increase]:
+    def increases(self) -> tuple[Increase, ...]:
         """Give the increases of which the times are known, in the order of time."""
+        if self._known is None:
+            self._known = tuple(self._increases())
+            self._sum = sum(increase.number for increase in self._known)
+        return self._known
+
+    @abstractmethod
+    def _increases(self) -> Iterator[Increase]:
+        """Work them out of the readings."""
 
     @property
     def total(self) -> int:
         """Give by how much it increased in the last windows."""
-        return sum(self._folded) + sum(increase.number for increase in self.increases())
+        self.increases()
+        return sum(self._folded) + self._sum
 
     def turn(self, window: int) -> None:
         """Begin a window: forget what came before the one before."""
@@ -79,6 +93,7 @@ class Counting(ABC):
         gained = next((increase.number for increase in self.increases() if increase.until == first[0]), 0)
         self._forget(self._readings.pop(first)[0])
         self._floor = first[0]
+        self._known = None
         return gained
 
     def _forget(self, value: int) -> None:
@@ -103,7 +118,7 @@ class Cumulative(Counting):
         del start
         super().read(self._start, time, value, window)
 
-    def increases(self) -> Iterator[Increase]:
+    def _increases(self) -> Iterator[Increase]:
         """Give what each reading adds to those before it."""
         since, seen = self._floor or self._start, self._highest
         for key in sorted(self._readings):
@@ -120,6 +135,7 @@ class Cumulative(Counting):
         keys = sorted(self._readings)
         for before, key, after in zip(keys, keys[1:], keys[2:], strict=False):
             if self._readings[before][0] == self._readings[key][0] == self._readings[after][0]:
+                # no increase begins or ends with it
                 del self._readings[key]
                 return True
         return False
@@ -139,7 +155,7 @@ class Delta(Counting):
         if value:
             super().read(start, time, value, window)
 
-    def increases(self) -> Iterator[Increase]:
+    def _increases(self) -> Iterator[Increase]:
         """Give the readings."""
         for time, start in sorted(self._readings):
             yield Increase(start, time, self._readings[time, start][0])
@@ -155,7 +171,7 @@ def load(state: list[Any]) -> Counting:
     counting: Counting = Delta(int(start), int(most)) if kind == Delta.__name__ else Cumulative(int(start), int(most))
     if isinstance(counting, Cumulative):
         counting._highest = int(seen)  # noqa: SLF001 - the other half of `dump`
-    counting._floor = int(floor)  # noqa: SLF001
+    counting._floor, counting._known = int(floor), None  # noqa: SLF001
     counting._readings = {(int(time), int(since)): (int(value), int(window)) for time, since, value, window in readings}  # noqa: SLF001
     before, now = folded
     counting._folded = [int(before), int(now)]  # noqa: SLF001
