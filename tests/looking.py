@@ -80,10 +80,10 @@ def place(given: Spans, occurrence: Occurrence) -> str:
     return span if trace == "t" else f"{trace}:{span}"
 
 
-def new_passes(links: Any = None, max_spans_per_trace: int = 50_000, only: str | None = None, **graph: Any) -> Passes:
+def new_passes(links: Any = None, max_spans_per_trace: int = 50_000, only: str | None = None, hold_nanos: int = 0, **graph: Any) -> Passes:
     """Give passes that know nothing yet, with all detectors or only one; `graph` are settings of the graph."""
     chosen = tuple(d for d in detectors() if only in (None, d.id))
-    return Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), max_spans_per_trace)
+    return Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), max_spans_per_trace, hold_nanos=hold_nanos)
 
 
 def look(given: Spans | Sequence[str], links: Any = None, **settings: Any) -> Seen:

@@ -138,7 +138,8 @@ def test_the_bound_is_below_the_share_and_rises_with_the_number_of_calls(answere
     assert at_least - 0.005 <= bound <= (answered / calls if calls else 0.0) + 1e-12
 
 
-def test_confidence_is_the_bound_and_the_evidence_names_the_numbers() -> None:
+def test_confidence_grows_with_the_bound_and_the_evidence_names_the_numbers() -> None:
     one = look([*ANSWERED, "web SERVER a", "web CLIENT b<a addr=cart"]).found(DETECTOR)["b"]
-    assert one.confidence == pytest.approx(least_share(30, 31), abs=1e-4)
-    assert one.context == {"calls": 31, "answered": 30, "answered_share_at_least": one.confidence, "outcome": "ok  "}
+    bound = least_share(30, 31)
+    assert one.confidence == pytest.approx(1 - (1 - bound) / 4, abs=1e-4)
+    assert one.context == {"calls": 31, "answered": 30, "answered_share_at_least": pytest.approx(bound, abs=1e-4), "outcome": "ok  "}

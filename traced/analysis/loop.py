@@ -39,7 +39,7 @@ _MAX_SERVICES: Final = 10_000
 _MAX_ACCOUNTS: Final = 100
 """Instances whose own counts the status shows."""
 _STATE: Final = "analysis"
-_STATE_VERSION: Final = 3
+_STATE_VERSION: Final = 4
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
 
 
@@ -203,7 +203,7 @@ class Analysis:
 
     def _decide_waiting(self, now: float, until: int) -> None:
         """Decide halves of calls that have waited long enough, though nothing else came."""
-        if self._passes.propagation.waits:
+        if self._passes.waiting.waits:
             self._publish(self._passes.waited(until), now, until)
             self._unsaved = True
 

@@ -141,11 +141,11 @@ class Passes:
         self.history = History()
         self.late_links = LateLinks()
         self.absences = Absences()
-        self.waiting = Waiting(telemetry, self.history, self.absences, hold_nanos)
+        self.trace_ids = RecentTraceIds()
+        self.waiting = Waiting(telemetry, links, self.trace_ids, self.history, self.absences, hold_nanos)
         self.propagation = self.waiting.propagation
         self.losses = LossLedger()
         self.structure = Structure()
-        self.trace_ids = RecentTraceIds()
         self.reporting: dict[str, float] = {}
 
     def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
@@ -182,7 +182,7 @@ class Passes:
         if learn_only:
             return outcome
         orphans = self.absences.learn(made, seen, self.propagation.operations)
-        self._tell(outcome, self.waiting.pass_over(made, seen, look.again, until))
+        self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
         self._workbench.register({"orphan_evidence": self.absences.evidence(orphans), **self.history.tables()})
         causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
@@ -201,7 +201,7 @@ class Passes:
     def waited(self, until: int) -> Outcome:
         """Decide the halves of calls that have waited long enough by `until` (arrival, ns), without any new trace."""
         outcome = Outcome()
-        if self.propagation.waits:
+        if self.waiting.waits:
             self._workbench.register(self.history.tables())
             self._tell(outcome, self.waiting.decide(until))
             self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].driven_by for table in WAITED)))

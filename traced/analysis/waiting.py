@@ -8,6 +8,8 @@ from typing import Any, Final
 import pyarrow as pa
 import structlog
 
+from traced.analysis import dangling
+from traced.analysis.dangling import DanglingLinks, SpanSource
 from traced.analysis.propagation import CONTEXTS, MATCHES, NOTHING_DECIDED, Decided, Propagation
 from traced.graph.absence import Absences
 from traced.graph.columns import Mask
@@ -15,18 +17,19 @@ from traced.graph.history import History
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated
 from traced.graph.relation import Relation
+from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.unanswered import LONELY, Callees
 from traced.model.occurrence import OccurrenceKey
 from traced.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
-TABLES: Final = ("pass_matches", "pass_lonely", "pass_rootless")
-"""Tables of halves of calls that waited; detectors that read them look also where no new trace came."""
+TABLES: Final = ("pass_matches", "pass_lonely", "pass_rootless", "pass_dangling")
+"""Tables of halves of calls, and links, that waited; detectors that read them look also where no new trace came."""
 _BROKEN: Final = "broken_propagation"
 _OF_CALLERS: Final = ("missing_server_span", "missing_consumer_span", "silent_service")
 _OF_RECEIVERS: Final = ("unexpected_root",)
-DETECTORS: Final = frozenset({_BROKEN, *_OF_CALLERS, *_OF_RECEIVERS})
+DETECTORS: Final = frozenset({_BROKEN, *_OF_CALLERS, *_OF_RECEIVERS, dangling.DETECTOR})
 """Detectors whose earlier claims stay where halves could not be matched."""
 
 
@@ -35,7 +38,7 @@ class Told:
     """What became of halves.
 
     Attributes:
-        tables: what detectors read: `pass_mangled`, `pass_matches`, `pass_lonely`, `pass_rootless`, `context_history`.
+        tables: what detectors read: `pass_mangled`, TABLES, `context_history`.
         withdrawn: earlier occurrences that a half in another trace refutes.
         failed: detectors that could not look.
     """
@@ -45,18 +48,31 @@ class Told:
     failed: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    made: Relation
+    seen: Operated
+    again: Mask
+    fresh: Mask
+    now: float
+
+
 class Waiting:
     """Lets halves come, and decides those that have waited."""
 
-    def __init__(self, telemetry: Telemetry, history: History, absences: Absences, hold_nanos: int) -> None:
+    def __init__(self, telemetry: Telemetry, store: SpanSource, trace_ids: RecentTraceIds, history: History, absences: Absences, hold_nanos: int) -> None:
         """Wire it.
 
         Args:
             telemetry: where failures are counted.
+            store: where spans are that no pass looked at yet.
+            trace_ids: of the traces that came lately.
             history: who answers what.
             absences: what is known of samplers.
             hold_nanos: how long a half waits for its other half in another trace.
         """
+        self._store, self._trace_ids = store, trace_ids
+        self.links = DanglingLinks(hold_nanos)
         self._telemetry = telemetry
         self._history = history
         self._absences = absences
@@ -64,30 +80,38 @@ class Waiting:
         self.propagation = Propagation(hold_nanos)
         self.callees = Callees()
 
-    def pass_over(self, made: Relation, seen: Operated, again: Mask, until: int) -> Told:
-        """Take the lonely halves of a pass, and decide those that have waited long enough by `until` (arrival, ns)."""
-        return self._fenced(until, (made, seen, again))
+    @property
+    def waits(self) -> bool:
+        """Say whether anything is not decided yet."""
+        return self.propagation.waits or self.links.waits
+
+    def pass_over(self, made: Relation, seen: Operated, again: Mask, fresh: Mask, until: int, now: float) -> Told:
+        """Take the lonely halves of a pass, and decide those that have waited long enough by `until` (arrival, ns); `now` in unix seconds."""
+        return self._fenced(until, _New(made, seen, again, fresh, now))
 
     def decide(self, until: int) -> Told:
         """Decide those that have waited long enough by `until` (arrival, ns), though nothing new came."""
         return self._fenced(until)
 
-    def _fenced(self, until: int, new: tuple[Relation, Operated, Mask] | None = None) -> Told:
+    def _fenced(self, until: int, new: _New | None = None) -> Told:
         """Work inside the detectors' fence, since a pass must not learn twice."""
         mangled = MATCHES.empty_table()
         try:
             if new is not None:
-                made, seen, again = new
-                self.callees.learn(made)
-                mangled = self.propagation.come(made, seen, again, until, self._known)
+                self.callees.learn(new.made)
+                self.links.come(new.made, new.again, new.fresh, until, new.now)
+                mangled = self.propagation.come(new.made, new.seen, new.again, until, self._known)
                 self._learn_parts()
             decided = self.propagation.decide(until, self._known)
             lonely = self.callees.judge(decided.lonely, self._history, self._absences.samplers, self._absences.parts)
-            return Told(_tables(mangled, decided, lonely, self.propagation.contexts()), _withdrawn(decided), frozenset())
+            links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
+            tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)
+            return Told(tables, _withdrawn(decided) | links.withdrawn, frozenset())
         except Exception as error:  # the detector fence
             self._telemetry.detector_errors.labels("matching").inc()
             log.exception("matching_failed", error=repr(error))
-            return Told(_tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table()), frozenset(), DETECTORS)
+            tables = _tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table(), dangling.DANGLING.empty_table())
+            return Told(tables, frozenset(), DETECTORS)
 
     def _learn_parts(self) -> None:
         """Tell of the callers that came just now whether their callee is gone from their trace as a whole."""
@@ -98,13 +122,13 @@ class Waiting:
     @property
     def dropped(self) -> int:
         """Count what limits left out of what was learned."""
-        return self.propagation.operations.dropped + self.propagation.delays.dropped + self.callees.dropped
+        return self.propagation.operations.dropped + self.propagation.delays.dropped + self.callees.dropped + self.links.dropped
 
     # ------------------------------------------------------------------ across restarts
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""
-        return self.propagation.dump()
+        return {**self.propagation.dump(), "links": self.links.dump(), "parts": self._absences.parts.dump()}
 
     def load(self, state: Any) -> None:
         """Take what `dump` gave before a restart.
@@ -113,10 +137,13 @@ class Waiting:
             KeyError, ValueError, TypeError: this is no such state.
         """
         self.propagation.load(state)
+        self.links.load(state["links"])
+        self._absences.parts.load(state["parts"])
 
 
-def _tables(mangled: pa.Table, decided: Decided, lonely: pa.Table, contexts: pa.Table) -> dict[str, pa.Table]:
-    return {"pass_mangled": mangled, "pass_matches": decided.matches, "pass_lonely": lonely, "pass_rootless": decided.rootless, "context_history": contexts}
+def _tables(mangled: pa.Table, decided: Decided, lonely: pa.Table, contexts: pa.Table, links: pa.Table) -> dict[str, pa.Table]:
+    waited = (decided.matches, lonely, decided.rootless, links)
+    return {"pass_mangled": mangled, "context_history": contexts, **dict(zip(TABLES, waited, strict=True))}
 
 
 def _withdrawn(decided: Decided) -> frozenset[OccurrenceKey]:

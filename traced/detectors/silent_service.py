@@ -33,7 +33,7 @@ ID = "silent_service"
 LEVEL = Level.VIOLATION
 
 WENT_SILENT: Final = "went_silent"
-_NEVER: Final = 0.9
+_NEVER: Final = 0.97
 _SINCE: Final = 0.97
 
 

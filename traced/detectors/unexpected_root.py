@@ -51,7 +51,7 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
             service=row["service"],
             signal_name=row["signal_name"],
             time_unix_nano=row["time_unix_nano"],
-            confidence=0.9 if row["second"] else round(0.8 * bound, 4),
+            confidence=0.9 if row["second"] else round(0.95 * bound, 4),
             context={
                 "spans_with_a_parent": row["named"],
                 "without": row["rootless"],

@@ -6,6 +6,7 @@ pass is over.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from traced.graph.columns import Ints, Mask, used
 from traced.graph.forest import Forest
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated, Operations, straight_calls
+from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation, span_columns
 from traced.graph.responses import outcomes
 from traced.model.span import FLAGS_IS_REMOTE, SpanKind
@@ -46,12 +48,14 @@ HALVES: Final = pa.schema(
         ("has_callers", pa.bool_()),
         ("second", pa.bool_()),
         ("without", pa.string()),
+        ("consumed_by", pa.string()),
     ],
 )
 """One row a half. `called`: what `traced.graph.called` calls a call. `outcome`: how it ended (`traced.graph.responses`). `expected`: the service that
 spans of this operation mostly reach, and this one did not ('' for one that nobody answered). `again`: its trace was looked at before.
 `has_callers`, of receivers: spans of this operation named a parent before. `second`, of receivers: its trace has another root, which began before
-it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace; else ''."""
+it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace; else ''. `consumed_by`, of PRODUCERs that miss a
+consumer: a service that takes such messages and has spans in this trace, later ones, whose parent was in its own process and is absent; else ''."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5
@@ -64,11 +68,33 @@ def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mas
     whole = ~forest.silenced[forest.trace]
     rows = np.flatnonzero(calls.unanswered & forest.sending & (calls.database == 0) & whole)
     alone = _halves(made, rows, again)
-    parts = [_set(alone, "without", pa.array(_without(made, rows, alone, names), pa.string()))]
+    without = pa.array(_without(made, rows, alone, names), pa.string())
+    takers = [known.of(seen.operations[number]).callees.keys() for number in seen.of[rows].tolist()]
+    parts = [_set(_set(alone, "without", without), "consumed_by", _consumed_by(made, rows, takers))]
     for rows, callee in _missing_straight_calls(made, seen, known):
         kept = rows[whole[rows]]
-        parts.append(_set(_halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string())))
+        expecting = _set(_halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string()))
+        parts.append(_set(expecting, "consumed_by", _consumed_by(made, kept, [{callee}] * len(kept))))
     return pa.concat_tables(parts)
+
+
+def _consumed_by(made: Relation, rows: Ints, takers: Sequence[Collection[str]]) -> pa.Array:
+    """Name, for each PRODUCER, a service that usually takes its messages and has left spans in its trace that lack their parent."""
+    forest = made.forest
+    found = [""] * len(rows)
+    producers = np.flatnonzero(forest.kind[rows] == SpanKind.PRODUCER)
+    if len(producers):
+        orphans = np.flatnonzero(forest.absent)
+        local = orphans[said_local(forest, orphans) | (~said_remote(forest, orphans) & ~forest.receiving[orphans])]
+        local = local[np.isin(forest.trace[local], forest.trace[rows[producers]])]
+        left: dict[int, list[tuple[str, int]]] = {}
+        for row in local.tolist():
+            left.setdefault(int(forest.trace[row]), []).append((forest.service.texts[forest.service.of[row]], int(forest.start[row])))
+        for at in producers.tolist():
+            row = int(rows[at])
+            later = (service for service, start in left.get(int(forest.trace[row]), ()) if start >= forest.start[row] and service in takers[at])
+            found[at] = min(later, default="")
+    return pa.array(found, pa.string())
 
 
 def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> list[str]:
@@ -153,7 +179,7 @@ def _halves(made: Relation, rows: Ints, again: Mask) -> pa.Table:
     status, error = (spans.column(name).cast(pa.string()).fill_null("") for name in ("response_status", "error_type"))
     ended = outcomes(spans.column("status_code"), status, error)
     none, no = pa.array([""] * len(rows), pa.string()), pa.array(np.zeros(len(rows), bool))
-    return pa.table([*columns, names, ended, none, pa.array(again[rows]), no, no, none], schema=HALVES)
+    return pa.table([*columns, names, ended, none, pa.array(again[rows]), no, no, none, none], schema=HALVES)
 
 
 def _set(halves: pa.Table, name: str, values: pa.Array) -> pa.Table:
