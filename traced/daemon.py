@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from traced.findings.ledger import Ledger, Wording
 from traced.graph.losses import LossLedger
 from traced.graph.service_graph import as_edges, total
 from traced.graph.suspects import group
+from traced.graph.together import silent_callees
 from traced.listening import AsgiServer, Endpoint
 from traced.metrics import expose
 from traced.model.batch import Batch, Receipt, Signal
@@ -247,7 +248,10 @@ class AnalysisReport:
 
     def as_dict(self, unreadable_lines: int = 0) -> dict[str, Any]:
         """Give the answer of `analyze --format json`."""
-        suspects = group(self.findings)
+        traces: defaultdict[tuple[int, int], list[Occurrence]] = defaultdict(list)
+        for occurrence in self.occurrences:
+            traces[occurrence.trace_id].append(occurrence)
+        suspects = group(self.findings, silent_callees(traces.values()))
         return {
             "input": {**self.counts, "unreadable_lines": unreadable_lines},
             "services": list(self.services),

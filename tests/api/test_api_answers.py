@@ -77,6 +77,7 @@ def test_suspects_say_what_to_fix_first_and_which_findings_go():
         "rank": 1,
         "kind": "service",
         "defect": "loses_spans",
+        "known": True,
         "place": "payment",
         "service": "payment",
         "peer": None,

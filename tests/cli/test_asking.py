@@ -106,12 +106,12 @@ def test_what_to_fix_first_comes_before_the_findings(run: Run, url: str) -> None
     lines = run("findings", "--url", url).out.splitlines()
     assert lines[:2] == ["what to fix first", ""]
     assert lines[2:6] == [
-        "1. violation  cart  1 finding goes, x3",
+        "1. violation  cart  1 finding of unknown cause, x3",
         f"   {ORPHAN.message}",
         "   fix: look at web",
         "   findings: 0123456789abcdef",
     ]
-    assert [line for line in lines if line.startswith("2. ")] == ["2. information  cart  1 finding goes, x3"]
+    assert [line for line in lines if line.startswith("2. ")] == ["2. information  cart  1 finding of unknown cause, x3"]
 
 
 def test_findings_are_listed_worst_first_as_a_table(run: Run, url: str) -> None:

@@ -46,6 +46,11 @@ def test_nothing_found_says_nothing_of_what_to_fix(run: Run, tmp_path: Path):
     assert json.loads(run("analyze", str(empty), "--format", "json").out)["suspects"] == []
 
 
+def test_findings_of_unknown_cause_promise_nothing(capsys: pytest.CaptureFixture[str]):
+    print_suspects(answer(finding("cart", cause="unknown", peer="", message="Why is not known.")))
+    assert capsys.readouterr().out.splitlines()[2:4] == ["1. violation  cart  1 finding of unknown cause, x3", "   Why is not known."]
+
+
 def test_many_suspects_and_findings_are_cut_with_their_number(capsys: pytest.CaptureFixture[str]):
     many = [finding(f"s{n}", peer="") for n in range(MAX_SUSPECTS + 5)]
     one = [finding("cart", id="duplicate_span", cause="", signal_name=f"op {n}") for n in range(MAX_FINGERPRINTS + 1)]

@@ -318,3 +318,13 @@ def test_suspects_are_grouped_once_for_each_snapshot() -> None:
     book.record([found(TWO, 2, id="parent_loop", cause="")], (), NOTHING, 6.0)
     assert len(book.suspects(book.findings()).ranked) == 2
     assert book.suspects(before) == suspects
+
+
+def test_suspects_look_into_the_traces_where_a_service_reports_nothing() -> None:
+    telemetry = Telemetry()
+    book = Ledger(FindingsSettings(), telemetry, {i: Wording(lambda _, n: f"{n}", lambda _: "") for i in ("orphan_span", "silent_service")})
+    silent = found(span=2, id="silent_service", service="pricing", peer="web", cause="")
+    for number in (1, 2, 3):
+        trace = (0, number)
+        book.record([found(trace, 1, cause="upstream_silent"), replace(silent, trace_id=trace)], (), NOTHING, float(number))
+    assert [(s.place, len(s.findings)) for s in book.suspects(book.findings()).ranked] == [("pricing", 2)]

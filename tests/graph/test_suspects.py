@@ -240,6 +240,7 @@ def test_the_worst_level_comes_first_then_who_explains_more():
 def test_what_nobody_knows_how_to_mend_comes_after_what_can_be_mended():
     lines = (*(f"orphan_span/unknown cart '{n}' x99" for n in range(9)), "duplicate_span stock", "blind_gap web x999 improvement")
     assert grouped(*lines) == ["service stock: exports_twice (1)", "service cart: lacks_parents (9)", "operation GET / of web: hides_time (1)"]
+    assert [s.known for s in group([finding(line) for line in lines]).ranked] == [True, False, True]
 
 
 def test_of_equals_the_one_at_which_more_detectors_point_comes_first():

@@ -93,6 +93,12 @@ def test_the_first_thing_after_health_is_what_to_fix_first():
     assert "fix this, 1 finding goes" in text
 
 
+def test_what_nobody_knows_how_to_mend_promises_nothing():
+    text = text_of(FakeViews([finding("cart", cause="unknown", peer=""), finding("cart", cause="unknown", peer="", signal_name="POST /")]))
+    assert "cart 2 findings of unknown cause Parents of spans of cart never arrived; who lost them is not known." in text
+    assert "fix this" not in text
+
+
 def test_more_suspects_and_explained_findings_than_fit_are_counted():
     found = [finding(f"s{n}", peer="") for n in range(MAX_SUSPECTS + 5)]
     found += [finding("cart", id="duplicate_span", cause="", signal_name=f"op {n}") for n in range(MAX_EXPLAINED + 3)]

@@ -73,6 +73,7 @@ _SUSPECT = _object(
         "rank": {"type": "integer", "minimum": 1, "description": "1 is what to mend first."},
         "kind": {"type": "string", "enum": [str(kind) for kind in SuspectKind]},
         "defect": {**_TEXT, "description": "What is wrong there."},
+        "known": {**_TRUTH, "description": "What is to be mended is known; else the findings only lie at this place."},
         "place": {**_TEXT, "description": "The place as people say it."},
         "service": {**_TEXT, "description": "Of an edge the service that is called."},
         "peer": {**_or_null(_TEXT), "description": "Of an edge the service that calls."},

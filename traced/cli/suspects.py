@@ -26,7 +26,8 @@ def print_suspects(result: dict[str, Any]) -> None:
 
 
 def _lines(suspect: dict[str, Any]) -> list[str]:
-    goes = f"{suspect['count']} findings go" if suspect["count"] != 1 else "1 finding goes"
+    one = suspect["count"] == 1
+    goes = ("1 finding" if one else f"{suspect['count']} findings") + ((" goes" if one else " go") if suspect["known"] else " of unknown cause")
     lines = [f"{suspect['rank']}. {suspect['level']}  {suspect['place']}  {goes}, x{suspect['occurrences']}", f"   {suspect['message']}"]
     if suspect["how_to_fix"]:
         lines.append(f"   fix: {suspect['how_to_fix']}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 
 from traced.graph.suspects import group
+from traced.graph.together import SILENT, silent_callees
 from traced.model.finding import Finding
+from traced.model.occurrence import Occurrence
 from traced.model.suspect import Suspects
 
 
@@ -18,9 +21,15 @@ class Grouping:
         self._findings: tuple[Finding, ...] = ()
         self._suspects = Suspects()
 
-    def of(self, findings: tuple[Finding, ...]) -> Suspects:
-        """Give the suspects of a snapshot, which is told from another by identity: a pass that changes findings makes a new one."""
+    def of(self, findings: tuple[Finding, ...], traces: Callable[[], Sequence[Sequence[Occurrence]]]) -> Suspects:
+        """Give the suspects of a snapshot, which is told from another by identity: a pass that changes findings makes a new one.
+
+        Args:
+            findings: the snapshot.
+            traces: gives the open occurrences of each trace; asked only where a service reports nothing.
+        """
         with self._lock:
             if self._findings is not findings:
-                self._findings, self._suspects = findings, group(findings)
+                together = silent_callees(traces()) if any(finding.id == SILENT for finding in findings) else {}
+                self._findings, self._suspects = findings, group(findings, together)
             return self._suspects

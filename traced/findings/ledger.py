@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from traced.config import FindingsSettings
 from traced.findings.grouping import Grouping
+from traced.findings.saving import dump_occurrence, load_occurrence
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, OccurrenceKey
 from traced.model.suspect import Suspects
@@ -278,7 +279,11 @@ class Ledger:
 
     def suspects(self, findings: tuple[Finding, ...]) -> Suspects:
         """Give what to mend first, of a snapshot that `findings` gave."""
-        return self._grouping.of(findings)
+        return self._grouping.of(findings, self._occurrences)
+
+    def _occurrences(self) -> Sequence[tuple[Occurrence, ...]]:
+        with self._lock:
+            return tuple(self._by_trace.values())
 
     def of_trace(self, trace_id: TraceId) -> tuple[Occurrence, ...]:
         """Give the open occurrences of one trace."""
@@ -325,7 +330,7 @@ class Ledger:
             self._settle_shrunk()
             return {
                 "findings": [_dump_finding(one) for one in self._open.values()],
-                "occurrences": [_dump_occurrence(o) for old in self._by_trace.values() for o in old],
+                "occurrences": [dump_occurrence(o) for old in self._by_trace.values() for o in old],
                 "tallies": [[list(k), n] for k, n in self._found.items()],
                 "withdrawn": [[list(k), n] for k, n in self._withdrawn.items()],
                 "missing": [[list(k), n] for k, n in self._missing.items()],
@@ -339,7 +344,7 @@ class Ledger:
         """
         findings = [one for one in (_load_finding(values, self._settings.examples) for values in state["findings"]) if one.newest.id in self._wording]
         by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
-        for occurrence in map(_load_occurrence, state["occurrences"]):
+        for occurrence in map(load_occurrence, state["occurrences"]):
             if occurrence.id in self._wording:
                 by_trace[occurrence.trace_id] = (*by_trace.get(occurrence.trace_id, ()), occurrence)
         found, withdrawn, missing = (Counter({tuple(k): int(n) for k, n in state[name]}) for name in ("tallies", "withdrawn", "missing"))
@@ -362,36 +367,10 @@ def _grow(counter: Counter[_Key], key: _Key, overflow: _Key) -> None:
 
 def _dump_finding(one: _Open) -> list[Any]:
     examples = [[*e.trace_id, e.span_id] for e in one.examples]
-    return [_dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples, one.instance]
+    return [dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples, one.instance]
 
 
 def _load_finding(values: list[Any], max_examples: int) -> _Open:
     newest, count, first, last, worst, confidence, found, examples, *instance = values
     shown = deque((Example((high, low), span_id) for high, low, span_id in examples), maxlen=max_examples)
-    return _Open(_load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown, *map(str, instance))
-
-
-def _dump_occurrence(o: Occurrence) -> list[Any]:
-    return [
-        o.id,
-        str(o.level),
-        *o.trace_id,
-        o.span_id,
-        o.service,
-        o.signal_name,
-        o.time_unix_nano,
-        o.cause,
-        o.peer,
-        o.confidence,
-        o.missing_span_id,
-        list(o.matched) if o.matched else None,
-        o.context,
-        o.reporter,
-    ]
-
-
-def _load_occurrence(values: list[Any]) -> Occurrence:
-    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context, reporter = values
-    bare = Occurrence(kind, Level(level), (high, low), span_id, service, signal_name, time)
-    found = {"cause": cause, "peer": peer, "confidence": confidence, "missing_span_id": missing, "context": context, "reporter": reporter}
-    return replace(bare, matched=tuple(matched) if matched else None, **found)
+    return _Open(load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown, *map(str, instance))

@@ -59,6 +59,8 @@ class At(Enum):
     """The pair of hosts that its context names, and each of the two."""
     COLLECTOR = auto()
     """What its context says lost spans at that time (`lost_by`), where that is neither side: it may have been anybody's spans."""
+    SAME_TRACES = auto()
+    """The services that report nothing and are called in most of its traces."""
     TOLD = auto()
     """Wherever another finding's role told of, under the same words."""
 
@@ -127,7 +129,12 @@ _UNANSWERED: Final = (
     _follows(At.EDGE_OUT, Defect.LOSES_CONTEXT),
     _hears(LOST_OF_PEER),
 )
-_SILENT_ABOVE: Final = (Role(At.CALLER, Defect.REPORTS_NOTHING, tell=PARENT), _follows(At.PEER, Defect.REPORTS_NOTHING), _hears(SILENT))
+_SILENT_ABOVE: Final = (
+    Role(At.CALLER, Defect.REPORTS_NOTHING, tell=PARENT),
+    _follows(At.PEER, Defect.REPORTS_NOTHING),
+    _hears(SILENT),
+    _follows(At.SAME_TRACES, Defect.REPORTS_NOTHING),
+)
 _SAMPLED_ABOVE: Final = tuple(Role(at, Defect.SAMPLES_APART, tell=PARENT) for at in (At.EDGE_IN, At.PEER, At.SERVICE))
 _SAMPLED_BELOW: Final = tuple(Role(at, Defect.SAMPLES_APART) for at in (At.EDGE_OUT, At.PEER, At.SERVICE))
 _IDS_CHANGED: Final = (Role(At.EDGE_IN, Defect.CHANGES_IDS, tell=IDS), Role(At.NAMELESS_CALLER, Defect.CHANGES_IDS), _hears(IDS))

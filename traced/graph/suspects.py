@@ -7,11 +7,13 @@ chosen (`traced.graph.covering`). Pure: the same findings in any order give the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from traced.graph.covering import Candidate, Claims, cover
-from traced.graph.defects import NOT_KNOWN, SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
+from traced.graph.defects import NOT_KNOWN, PARENT, SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
+from traced.graph.together import Together
 from traced.model.finding import Finding
 from traced.model.occurrence import Level
 from traced.model.suspect import Suspect, SuspectKind, Suspects
@@ -24,15 +26,19 @@ broken edges into it would be millions of pairs."""
 _LEVELS: Final = {level: rank for rank, level in enumerate(Level)}
 
 
-def group(findings: Iterable[Finding]) -> Suspects:
+def group(findings: Iterable[Finding], together: Together = MappingProxyType({})) -> Suspects:
     """Give the suspects that explain the findings, what to mend first in front; each finding belongs to one.
 
     The worst level comes first; of one level that of which the cause is known, then who explains more findings of the level, then whom more
     detectors point at, then more occurrences.
+
+    Args:
+        findings: in any order.
+        together: what `graph.together.silent_callees` says of their traces.
     """
     ordered = sorted(findings, key=lambda f: (_LEVELS[f.level], -f.count, f.id, f.service, f.fingerprint))
     considered = ordered[:MAX_FINDINGS]
-    claims = claims_of(considered)
+    claims = claims_of(considered, together)
     explained: dict[Candidate, list[tuple[Finding, bool]]] = defaultdict(list)
     if considered:
         for finding, mine, candidate in zip(considered, claims, cover(claims), strict=True):
@@ -45,7 +51,7 @@ def group(findings: Iterable[Finding]) -> Suspects:
 # ---------------------------------------------------------------------- what a finding claims
 
 
-def claims_of(findings: Sequence[Finding]) -> list[Claims]:
+def claims_of(findings: Sequence[Finding], together: Together = MappingProxyType({})) -> list[Claims]:
     """Give the suspects of each finding: True where it names one, False where it follows from one that another finding names."""
     claims: list[dict[Candidate, bool]] = []
     told: dict[Tell, set[Candidate]] = defaultdict(set)
@@ -58,13 +64,33 @@ def claims_of(findings: Sequence[Finding]) -> list[Claims]:
                 told[_key(finding, role.tell)].update(candidates)
         claims.append(named or {_itself(finding): True})
     known = {candidate for named in claims for candidate in named}
+    _follow(findings, claims, known, told, together)
+    for finding, mine in zip(findings, claims, strict=True):  # what explains an orphan explains that its trace has no root
+        if any(role.tell == PARENT for role in _roles(finding, names=True)):
+            told[_key(finding, PARENT)].update(mine)
+    _follow(findings, claims, known, told, together)
+    return list(claims)
+
+
+def _follow(
+    findings: Sequence[Finding],
+    claims: Sequence[dict[Candidate, bool]],
+    known: set[Candidate],
+    told: Mapping[Tell, set[Candidate]],
+    together: Together,
+) -> None:
+    """Add to each finding what it follows from, among the suspects that are named."""
     heard = {key: sorted(candidates)[:MAX_HEARD] for key, candidates in told.items()}
     for finding, mine in zip(findings, claims, strict=True):
         for role in _roles(finding, names=False):
-            follows = heard.get(_key(finding, role.tell), ()) if role.at is At.TOLD else _candidates(finding, role)
+            if role.at is At.TOLD:
+                follows: Iterable[Candidate] = heard.get(_key(finding, role.tell), ())
+            elif role.at is At.SAME_TRACES and role.defect is not None:
+                follows = [Candidate(SuspectKind.SERVICE, role.defect, service) for service in together.get(finding.fingerprint, ())]
+            else:
+                follows = _candidates(finding, role)
             for candidate in known.intersection(follows):
                 mine.setdefault(candidate, False)
-    return list(claims)
 
 
 def _roles(finding: Finding, *, names: bool) -> Iterator[Role]:
@@ -144,6 +170,7 @@ def _suspect(rank: int, candidate: Candidate, explained: Sequence[tuple[Finding,
         rank=rank,
         kind=SuspectKind.INSTANCE if instance else candidate.kind,
         defect=str(candidate.defect),
+        known=candidate.defect not in NOT_KNOWN,
         place=_place(candidate),
         service=candidate.service or lead.service,
         peer=candidate.peer if candidate.service else lead.peer,

@@ -32,6 +32,7 @@ class Suspect:
         rank: 1 is what to mend first.
         kind: what sort of place it is.
         defect: what is wrong there, from the closed list of `traced.graph.defects`.
+        known: what is to be mended is known; False where the findings only lie at this place.
         place: the place as people say it: `cart`, `web → cart`, `shop-a and shop-b`.
         service: the service; of an edge the one that is called; of hosts that of the finding that says most.
         peer: of an edge the one that calls; of hosts the other side of that finding; else empty.
@@ -47,6 +48,7 @@ class Suspect:
     rank: int
     kind: SuspectKind
     defect: str
+    known: bool
     place: str
     service: str
     peer: str
@@ -64,6 +66,7 @@ class Suspect:
             "rank": self.rank,
             "kind": str(self.kind),
             "defect": self.defect,
+            "known": self.known,
             "place": self.place,
             "service": self.service,
             "peer": self.peer or None,
