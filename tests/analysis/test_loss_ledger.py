@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from arrivals import watched
 from looking import NOW, Seen, new_passes
 from metric_requests import dropped, request
 from spans import EPOCH, many, spans
@@ -124,6 +125,39 @@ def test_a_state_from_before_there_was_a_ledger_is_taken() -> None:
     state = new_passes().dump()
     del state["losses"]
     new_passes().restore(state)
+
+
+def test_a_count_that_comes_after_the_orphan_was_judged_is_in_the_finding_a_minute_later() -> None:
+    run = watched(*HABITS, *ORPHANS, settle_seconds=30)
+    run.analysis.inbox.measured((measured(0, until=1),))
+    run.at(40)
+    before = next(f for f in run.ledger.findings() if f.id == "orphan_span")
+    assert before.message.endswith("web lost it.")
+    run.analysis.inbox.measured((measured(412, until=60),))
+    run.at(70)
+    assert next(f for f in run.ledger.findings() if f.id == "orphan_span").message == before.message
+    run.at(101)
+    after = next(f for f in run.ledger.findings() if f.id == "orphan_span")
+    assert after.message.endswith("web lost it; the exporter of web (instance web-1) dropped 412 spans, queue full.")
+    assert (after.fingerprint, after.count) == (before.fingerprint, 1)
+    assert run.counter("traced_traces_reanalyzed") == 1
+    assert sum(run.counters()[key] for key in run.counters() if key[0] == "found" and key[1] == "orphan_span") == 1
+
+
+def test_what_services_say_is_known_before_any_span_came_and_after_a_restart() -> None:
+    run = watched()
+    run.analysis.inbox.measured((measured(412), measured(100, Quantity.EXPORTED, reason="")))
+    run.at(10)
+    (account,) = run.analysis.accounts
+    assert (account.service, account.exported, account.losses[0].spans) == ("web", 100, 412)
+    assert run.analysis.tallies().reported_losses == {}, "not saved yet: a crash would take it back"
+    run.restart()
+    assert run.analysis.accounts == (account,)
+    assert run.analysis.tallies().reported_losses == {("web", "dropped", "queue_full"): 412}
+    run.analysis.inbox.measured((measured(412), measured(420, until=20)))
+    run.at(20)
+    run.analysis._save()
+    assert run.analysis.tallies().reported_losses == {("web", "dropped", "queue_full"): 420}
 
 
 def test_files_may_hold_metrics_anywhere() -> None:

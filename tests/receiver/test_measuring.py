@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
 from metric_requests import BEGAN, DELTA, DROPPED, dropped, metric, request
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
@@ -236,6 +242,46 @@ def test_other_metrics_are_never_parsed(monkeypatch: pytest.MonkeyPatch) -> None
         decode(dropped(1))
 
 
+WHOLE = request(*[one for one, _ in NAMES.values()], *FOREIGN.values()).SerializeToString()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(WHOLE)))
+def test_damaged_requests_are_decoded_or_refused_and_nothing_else(changes: list[tuple[int, int]], end: int) -> None:
+    damaged = bytearray(WHOLE)
+    for place, value in changes:
+        damaged[place] = value
+    for body in (bytes(damaged), bytes(damaged[:end])):
+        with contextlib.suppress(InvalidRequestError, TooLargeError):
+            for point in decode_metrics(body, LIMITS).points:
+                assert 0 <= point.value <= 2**63
+                assert 0 < point.time_unix_nano < 2**63
+                assert point.service
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**65) | st.floats() | st.sampled_from(["", "1", "otel.sdk.span.started", "NaN", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["resourceMetrics", "scopeMetrics", "metrics", "name", "sum", "gauge", "dataPoints", "asInt", "asDouble", "timeUnixNano", "attributes", "key"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(json_values, st.sampled_from([0, 1, 2, 3]))
+def test_json_of_any_shape_is_converted_or_refused_and_nothing_else(value: Any, depth: int) -> None:
+    for name in ("metrics", "scopeMetrics", "resourceMetrics")[3 - depth :]:
+        value = {name: value if isinstance(value, list) else [value]}
+    with contextlib.suppress(InvalidRequestError, TooLargeError):
+        decode_metrics(metrics_from_json(json.dumps(value).encode())[0], LIMITS)
+
+
 # ---------------------------------------------------------------------- JSON
 
 
@@ -287,33 +333,40 @@ class RecordingMeasurements:
         return self.room
 
 
-def post(address: str, body: bytes, content_type: str) -> tuple[int, dict[str, str], bytes]:
-    head = f"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return response_of(exchange(address, head.encode() + body))
+def post(address: str, body: bytes, content_type: str, coding: str = "identity") -> tuple[int, dict[str, str], bytes]:
+    headers = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\nContent-Encoding: {coding}\r\nConnection: close\r\n\r\n"
+    return response_of(exchange(address, f"POST /v1/metrics HTTP/1.1\r\nHost: x\r\n{headers}".encode() + body))
+
+
+SENDERS: dict[str, Callable[[Any, ExportMetricsServiceRequest], tuple[int, dict[str, str], bytes]]] = {
+    "http/protobuf": lambda receiver, whole: post(receiver.http_address, whole.SerializeToString(), PROTOBUF),
+    "http/json": lambda receiver, whole: post(receiver.http_address, in_json(whole), JSON),
+    "http/json with gzip": lambda receiver, whole: post(receiver.http_address, gzip.compress(in_json(whole)), JSON, "gzip"),
+}
 
 
 def test_the_transports_agree() -> None:
     whole = request(dropped(412), dropped(-1), metric("http.server.request.duration", 1))
     taken = []
-    for way in ("grpc", "http/protobuf", "http/json"):
+    for way in ("grpc", *SENDERS):
         telemetry, measurements = Telemetry(), RecordingMeasurements()
         with receiving(RecordingConsumer(), telemetry, measurements=measurements) as receiver:
             if way == "grpc":
                 with grpc.insecure_channel(receiver.grpc_address) as channel:
                     answer = MetricsServiceStub(channel).Export(whole, timeout=10)
             else:
-                body = whole.SerializeToString() if way == "http/protobuf" else in_json(whole)
-                status, _, content = post(receiver.http_address, body, PROTOBUF if way == "http/protobuf" else JSON)
+                status, _, content = SENDERS[way](receiver, whole)
                 assert status == 200
                 answer = ExportMetricsServiceResponse()
                 answer.MergeFromString(content) if way == "http/protobuf" else json_format.Parse(content, answer)
         assert answer.partial_success.rejected_data_points == 1
         assert answer.partial_success.error_message == "1 of 2 data points rejected (invalid_value: 1); the others are taken, do not send them again."
-        assert counted(telemetry, "traced_receiver_accepted_total", signal="metrics", transport=way) == 1
-        assert counted(telemetry, "traced_receiver_ignored_metrics_total", transport=way) == 1
+        transport = way.removesuffix(" with gzip")
+        assert counted(telemetry, "traced_receiver_accepted_total", signal="metrics", transport=transport) == 1
+        assert counted(telemetry, "traced_receiver_ignored_metrics_total", transport=transport) == 1
         assert counted(telemetry, "traced_receiver_rejected_items_total", signal="metrics", reason="invalid_value") == 1
         taken.append(measurements.points)
-    assert taken[0] == taken[1] == taken[2]
+    assert taken == [taken[0]] * 4
     assert [point.value for point in taken[0]] == [412]
 
 
