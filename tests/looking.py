@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 from spans import EPOCH, Spans, shared_workbench, span_id, spans, trace_id
 
-from traced.analysis.passes import Outcome, Passes
-from traced.config import GraphSettings
+from traced.analysis.outcome import Outcome
+from traced.analysis.passes import Passes
+from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.model.occurrence import Occurrence
 from traced.store.reading import SPAN_BY_ID
@@ -80,10 +81,11 @@ def place(given: Spans, occurrence: Occurrence) -> str:
     return span if trace == "t" else f"{trace}:{span}"
 
 
-def new_passes(links: Any = None, max_spans_per_trace: int = 50_000, only: str | None = None, hold_nanos: int = 0, **graph: Any) -> Passes:
-    """Give passes that know nothing yet, with all detectors or only one; `graph` are settings of the graph."""
+def new_passes(links: Any = None, only: str | None = None, hold_nanos: int = 0, analysis: dict[str, Any] | None = None, **graph: Any) -> Passes:
+    """Give passes that know nothing yet, with all detectors or only one; `analysis` and `graph` are settings of the rooms."""
     chosen = tuple(d for d in detectors() if only in (None, d.id))
-    return Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), max_spans_per_trace, hold_nanos=hold_nanos)
+    settings = AnalysisSettings().model_copy(update=analysis or {})
+    return Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), settings, hold_nanos=hold_nanos)
 
 
 def look(given: Spans | Sequence[str], links: Any = None, **settings: Any) -> Seen:

@@ -142,6 +142,9 @@ class AnalysisSettings(Room):
     """How far back the earlier spans of a reopened trace are looked for."""
     late_window_traces: int = Field(1_000_000, ge=1000)
     """How many of the newest analysed traces a late span is recognised among (8 bytes of memory each)."""
+    view: Literal["auto", "complete", "partial"] = "auto"
+    """Whether all of the system's spans come here (`complete`), or those of one pod or node only (`partial`: what others should have sent is never
+    called missing). `auto`: partial where all spans are of one host and next to no span's caller is among them."""
 
 
 class FindingsSettings(Room):

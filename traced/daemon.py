@@ -18,7 +18,8 @@ import structlog
 from traced import __version__
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
-from traced.analysis.passes import Outcome, Passes
+from traced.analysis.outcome import Outcome
+from traced.analysis.passes import Passes
 from traced.analysis.settling import Settling
 from traced.api.app import build_app
 from traced.api.http_protocol import ApiHttpProtocol
@@ -186,6 +187,7 @@ class Daemon:
             received_data_points=counts.total("traced_receiver_accepted", signal="metrics"),
             ignored_metrics=counts.total("traced_receiver_ignored_metrics"),
             loss_ledger=self.analysis.accounts,
+            view=self.analysis.view,
         )
 
     def _reasons_not_ready(self) -> tuple[str, ...]:
@@ -350,7 +352,7 @@ def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: li
     """Go through everything; in more than one slice, a first round only learns, so that the order of the input does not matter."""
     workbench = Workbench()
     forever = 2**62
-    passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis.max_spans_per_trace, None)
+    passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis, None)
     passes.losses = LossLedger(len(measured) + 1)
     passes.losses.learn(measured)
     end = store.visible_until

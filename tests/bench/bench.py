@@ -140,13 +140,13 @@ def stored_bytes() -> None:
 def analysis_pass(spans: int) -> None:
     """Measure one pass (trees, graph, history and every detector) over staged spans."""
     from traced.analysis.passes import Passes
-    from traced.config import GraphSettings
+    from traced.config import AnalysisSettings, GraphSettings
     from traced.detectors import detectors
     from traced.store.workbench import Workbench
     from traced.telemetry import Telemetry
 
     settled = _settled(spans)
-    passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), Telemetry(), 50_000)
+    passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), Telemetry(), AnalysisSettings())
     passes.run(settled, 1.0)
     seconds = []
     for _ in range(7):

@@ -71,5 +71,5 @@ def test_of_orphans_that_began_at_the_same_time_it_is_the_same_one_in_any_order(
 
 def test_a_trace_of_which_spans_were_left_out_is_said_to_lack_none() -> None:
     lines = ["web SERVER a +50ms", *[f"web INTERNAL b{n}<a +{n}ms" for n in range(20)]]
-    assert look(lines, max_spans_per_trace=10).found(DETECTOR) == {}
+    assert look(lines, analysis={"max_spans_per_trace": 10}).found(DETECTOR) == {}
     assert set(look(lines[1:]).found(DETECTOR)) == {"b0"}

@@ -129,7 +129,7 @@ def test_stays_silent(lines: Sequence[str]) -> None:
 def test_a_trace_of_which_spans_were_left_out_is_said_to_lack_none() -> None:
     big = ["web SERVER a", "web CLIENT b<a addr=cart +1ms", *[f"web INTERNAL i{n}<a +2ms" for n in range(20)], "cart SERVER c<b +1s"]
     assert set(look([*ANSWERED, *big[:-1]]).found(DETECTOR)) == {"b"}
-    assert look([*ANSWERED, *big], max_spans_per_trace=15).found(DETECTOR) == {}
+    assert look([*ANSWERED, *big], analysis={"max_spans_per_trace": 15}).found(DETECTOR) == {}
 
 
 @pytest.mark.parametrize(("answered", "calls", "at_least"), [(0, 0, 0.0), (0, 30, 0.0), (20, 20, 0.88), (30, 31, 0.86), (95, 100, 0.9), (1000, 1000, 0.997)])

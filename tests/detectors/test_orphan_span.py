@@ -103,7 +103,7 @@ def test_stays_silent(lines: Sequence[str]) -> None:
 def test_a_trace_of_which_spans_were_left_out_is_said_to_lack_none() -> None:
     # 20 spans are looked at; the parents of the last are among those left out
     lines = ["web SERVER a"] + [f"web INTERNAL s{n}<{'a' if not n else f's{n - 1}'} +{1000 - n}ms" for n in range(40)]
-    seen = look(lines, max_spans_per_trace=20)
+    seen = look(lines, analysis={"max_spans_per_trace": 20})
     assert seen.outcome.truncated == 1
     assert seen.found(DETECTOR) == {}
     assert look(lines).found(DETECTOR) == {}

@@ -306,7 +306,7 @@ def test_a_trace_of_100_000_spans_takes_a_few_seconds_at_most(shape: str) -> Non
     limit = 6.0 if shape == "nothing but orphans" else 2.0
     table = staged(BIG, parent, kind, services=3)
     settled = Settled.first_look(table, spans().repeats())
-    passes = new_passes(max_spans_per_trace=BIG)
+    passes = new_passes(analysis={"max_spans_per_trace": BIG})
     passes.run(Settled.first_look(table.slice(0, 10), spans().repeats()), 1.0)
     best = 1e9
     for _ in range(3):

@@ -13,7 +13,8 @@ import structlog
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.inbox import Inbox
-from traced.analysis.passes import Outcome, Passes
+from traced.analysis.outcome import Outcome
+from traced.analysis.passes import Passes
 from traced.analysis.revisits import Revisits
 from traced.analysis.settling import Settling
 from traced.config import AnalysisSettings, GraphSettings
@@ -66,9 +67,8 @@ class Analysis:
         self._workbench = Workbench()
         late, opened = int(settings.late_window_seconds * 1e9), int(settings.max_open_seconds * 1e9)
         self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass)
-        self._passes = Passes(
-            self._workbench, store, detectors(), graph, telemetry, settings.max_spans_per_trace, hold_nanos=int(settings.settle_seconds * 1e9)
-        )
+        hold = int(settings.settle_seconds * 1e9)
+        self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
         self._revisits = Revisits()
         self.inbox = Inbox()
         self._settle_nanos = int(settings.settle_seconds * 1e9)
@@ -279,6 +279,11 @@ class Analysis:
     def spans_analyzed(self) -> dict[str, int]:
         """Give spans analysed by service, each once."""
         return dict(self._spans)
+
+    @property
+    def view(self) -> str:
+        """Say whether all of the system is seen: complete or partial."""
+        return self._passes.view.name
 
     @property
     def waiting_traces(self) -> int:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
 from traced.analysis.late_links import LateLinks, merged
+from traced.analysis.outcome import Outcome
 from traced.analysis.propagation import EVER
 from traced.analysis.settling import Settled
 from traced.analysis.structure import Structure
 from traced.analysis.waiting import TABLES as WAITED
 from traced.analysis.waiting import Told, Waiting
-from traced.config import GraphSettings
+from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import Detector
 from traced.errors import ConfigurationError
 from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
-from traced.graph.causes import UNKNOWN, with_causes
+from traced.graph.causes import LOCAL_LOSS, UNKNOWN, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
@@ -35,6 +36,7 @@ from traced.graph.losses import LossLedger
 from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import difference, edges
 from traced.graph.trace_ids import RecentTraceIds
+from traced.graph.view import View
 from traced.model.edge import EdgeCounts, EdgeKey
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
@@ -46,44 +48,7 @@ log = structlog.get_logger(__name__)
 MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
 _THREADS: Final = 2
-
-
-class LinkSource(Protocol):
-    """Where linked spans are found that are not among those of the pass."""
-
-    def spans_by_id(self, ids: pa.Table) -> pa.Table:
-        """Give service_name, service_namespace, kind, end_time_unix_nano of spans by (trace_id_high, trace_id_low, span_id)."""
-        ...
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one pass found.
-
-    Attributes:
-        occurrences: of all detectors.
-        failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
-        undecided: traces with an orphan of whose cause too little is known yet, or whose loss may still be reported.
-        withdrawn: occurrences of earlier passes that something in another trace refutes.
-        edges: calls of the traces looked at, less what an earlier pass counted of them.
-        again: traces looked at before.
-        spans_by_service: spans that no earlier pass looked at.
-        complete, incomplete: fresh traces.
-        truncated: traces cut at max_spans_per_trace.
-        services: names of all services that reported.
-    """
-
-    occurrences: list[Occurrence] = field(default_factory=list)
-    failed: frozenset[str] = frozenset()
-    undecided: frozenset[tuple[int, int]] = frozenset()
-    withdrawn: frozenset[OccurrenceKey] = frozenset()
-    edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
-    again: frozenset[tuple[int, int]] = frozenset()
-    spans_by_service: Counter[str] = field(default_factory=Counter)
-    complete: int = 0
-    incomplete: int = 0
-    truncated: int = 0
-    services: frozenset[str] = frozenset()
+_ORPHAN: Final = "orphan_span"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +67,11 @@ class Passes:
     def __init__(
         self,
         workbench: Workbench,
-        links: LinkSource,
+        links: SpanSource,
         detectors: tuple[Detector, ...],
         graph: GraphSettings,
         telemetry: Telemetry,
-        max_spans_per_trace: int,
+        settings: AnalysisSettings,
         max_rows_per_detector: int | None = MAX_ROWS_PER_DETECTOR,
         hold_nanos: int = 0,
     ) -> None:
@@ -118,7 +83,7 @@ class Passes:
             detectors: what looks.
             graph: how virtual nodes are named.
             telemetry: where failures and what limits drop are counted.
-            max_spans_per_trace: the earliest ones are looked at.
+            settings: how many spans of a trace are looked at, and whether all spans of the system come here.
             max_rows_per_detector: None keeps every row (for files, where nothing may be left out).
             hold_nanos: how long half of a call waits for its other half in another trace.
 
@@ -131,7 +96,7 @@ class Passes:
         self._detectors = detectors
         self._graph = graph
         self._telemetry = telemetry
-        self._max_spans_per_trace = max_spans_per_trace
+        self._max_spans_per_trace = settings.max_spans_per_trace
         self._max_rows = max_rows_per_detector
         self._analysis_queries = load_folder("analysis")
         self._queries = load_folder("detectors")
@@ -146,6 +111,8 @@ class Passes:
         self.propagation = self.waiting.propagation
         self.losses = LossLedger()
         self.structure = Structure()
+        self.view = View(settings.view)
+        self._hasty: set[OccurrenceKey] = set()
         self.reporting: dict[str, float] = {}
 
     def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
@@ -173,6 +140,8 @@ class Passes:
         # what may fail is behind us: a pass that is tried again must not learn twice
         self.history.turn(now)
         self.absences.turn(now)
+        self.view.turn(now)
+        self.view.learn(made, look.fresh)
         self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
         self.history.learn_instances(relation.spans_by_instance(forest, look.fresh), repeats)
@@ -184,7 +153,10 @@ class Passes:
         orphans = self.absences.learn(made, seen, self.propagation.operations)
         self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
         self._workbench.register({"orphan_evidence": self.absences.evidence(orphans), **self.history.tables()})
+        self._withdraw_hasty(outcome)
         causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
+        if self.view.partial:
+            causes = causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
         undecided = causes.filter(pc.or_(pc.equal(causes.column("cause"), UNKNOWN), causes.column("counts_awaited"))).column("row")
         outcome.undecided = _ids(forest, np.asarray(undecided))
@@ -224,6 +196,7 @@ class Passes:
             "structure": self.structure.dump(),
             "reporting": dict(self.reporting),
             "losses": self.losses.dump(),
+            "view": self.view.dump(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -238,6 +211,7 @@ class Passes:
         if "losses" in state:
             self.losses.load(state["losses"])
         self.structure.load(state.get("structure", {}))
+        self.view.load(state["view"])
         self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
 
     # ------------------------------------------------------------------ parts of a pass
@@ -307,6 +281,8 @@ class Passes:
     def _detect(self, outcome: Outcome, chosen: tuple[Detector, ...]) -> None:
         failed = {detector.id for detector in self._detectors if detector.lasting} | outcome.failed
         for detector in chosen:
+            if detector.whole_view and self.view.partial:
+                continue
             started = time.perf_counter()
             try:
                 outcome.occurrences.extend(self._fenced(detector, self._queries[detector.id]))
@@ -316,6 +292,16 @@ class Passes:
                 log.exception("detector_failed", detector=detector.id, error=repr(error))
             self._telemetry.detector_seconds.labels(detector.id).inc(time.perf_counter() - started)
         outcome.failed = frozenset(failed)
+        if self.view.unsure:
+            whole = {detector.id for detector in chosen if detector.whole_view or detector.id == _ORPHAN}
+            self._hasty |= {o.key for o in outcome.occurrences if o.id in whole and o.cause != LOCAL_LOSS}
+
+    def _withdraw_hasty(self, outcome: Outcome) -> None:
+        """Take back what was called missing before it could be told that others' spans do not come here."""
+        if self.view.partial:
+            outcome.withdrawn |= frozenset(self._hasty)
+        if not self.view.unsure:
+            self._hasty.clear()
 
     def _fenced(self, detector: Detector, query: NamedQuery) -> list[Occurrence]:
         rows = self._workbench.rows(query)

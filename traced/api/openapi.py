@@ -179,6 +179,7 @@ _STATUS = _object(
         "alive": _TRUTH,
         "ready": _TRUTH,
         "not_ready_reasons": _TEXTS,
+        "view": {"type": "string", "enum": ["complete", "partial"], "description": "Whether all of the system's spans come here, or only a part."},
         "addresses": _object({"otlp_grpc": _TEXT, "otlp_http": _TEXT}),
         "received": _object({"spans": _COUNT, "logs": _COUNT, "data_points": _COUNT}),
         "ignored": _object({"metrics": _COUNT}),

@@ -33,6 +33,7 @@ class Detector:
         sentence: a finding's message, from one of its occurrences and their number.
         fix: the first step of the fix, for one of its occurrences: the module's `fix`, else the documentation's first paragraph.
         lasting: it speaks of no single trace (the module's LASTING), so looking at a trace again withdraws nothing.
+        whole_view: it calls missing what others should have sent (the module's WHOLE_VIEW): silent where only a part of the system is seen.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Detector:
     sentence: Callable[[Occurrence, int], str]
     fix: Callable[[Occurrence], str]
     lasting: bool = False
+    whole_view: bool = False
 
 
 @cache
@@ -68,7 +70,8 @@ def _detector(name: str, module: ModuleType) -> Detector:
         raise ConfigurationError(f"detector {name} calls itself {module.ID}", next_safe_actions=("Give the file and its ID one name.",))
     first = documentation["how_to_fix"].split("\n\n")[0]
     fix = getattr(module, "fix", lambda _occurrence: first)
-    return Detector(name, module.LEVEL, documentation, module.detect, module.sentence, fix, getattr(module, "LASTING", False))
+    habits = (getattr(module, "LASTING", False), getattr(module, "WHOLE_VIEW", False))
+    return Detector(name, module.LEVEL, documentation, module.detect, module.sentence, fix, *habits)
 
 
 def parse_documentation(docstring: str) -> dict[str, str]:

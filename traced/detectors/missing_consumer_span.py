@@ -28,6 +28,7 @@ from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_consumer_span"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 CALLEE_LOSS: Final = "callee_loss"
 _SURE: Final = 0.97

@@ -33,6 +33,7 @@ from traced.model.span import span_id_hex, trace_id_hex
 
 ID = "missing_producer_span"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 SAMPLED_OUT: Final = "sampled_out"
 UPSTREAM_LOSS: Final = "upstream_loss"

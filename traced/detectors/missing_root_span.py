@@ -28,6 +28,7 @@ from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_root_span"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:

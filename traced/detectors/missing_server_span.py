@@ -36,6 +36,7 @@ from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_server_span"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 NOT_REACHED = "not_reached"
 SAMPLED_OUT = "sampled_out"

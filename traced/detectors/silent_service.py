@@ -31,6 +31,7 @@ from traced.model.occurrence import Level, Occurrence
 
 ID = "silent_service"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 WENT_SILENT: Final = "went_silent"
 _NEVER: Final = 0.97

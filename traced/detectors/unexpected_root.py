@@ -31,6 +31,7 @@ from traced.model.occurrence import Level, Occurrence
 
 ID = "unexpected_root"
 LEVEL = Level.VIOLATION
+WHOLE_VIEW = True
 
 MIN_SPANS: Final = 20
 MIN_SHARE: Final = 0.95

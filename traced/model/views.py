@@ -119,6 +119,7 @@ class Status:
         received_data_points: data points about spans taken into the loss ledger.
         ignored_metrics: other metrics, acknowledged without being read.
         loss_ledger: what instances say of their own spans, those that lost most first.
+        view: `complete`, or `partial` where only a part of the system's spans come here.
     """
 
     version: str
@@ -145,6 +146,7 @@ class Status:
     received_data_points: int = 0
     ignored_metrics: int = 0
     loss_ledger: tuple[ServiceAccount, ...] = ()
+    view: str = "complete"
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `/api/v1/status`."""
@@ -154,6 +156,7 @@ class Status:
             "alive": self.alive,
             "ready": self.ready,
             "not_ready_reasons": list(self.not_ready_reasons),
+            "view": self.view,
             "addresses": {"otlp_grpc": self.otlp_grpc, "otlp_http": self.otlp_http},
             "received": {"spans": self.received_spans, "logs": self.received_logs, "data_points": self.received_data_points},
             "ignored": {"metrics": self.ignored_metrics},

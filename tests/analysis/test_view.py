@@ -1,0 +1,80 @@
+"""What is called missing where only a part of the system is seen: nothing that others should have sent."""
+
+from __future__ import annotations
+
+import pytest
+from looking import NOW, look, new_passes
+from spans import many, spans
+
+from traced.detectors import detectors
+from traced.graph.view import MIN_PARENTS, View
+
+PARTIAL = {"view": "partial"}
+ALONE = many(30, "cart SERVER a<x remote host=pod-1", "cart CLIENT b<a addr=pay status=200 host=pod-1")
+"""What the sidecar of one pod sees: callers and callees are elsewhere."""
+LOCAL = "cart INTERNAL i<gone local host=pod-1"
+REMOTE = {"orphan_span", "missing_root_span", "missing_server_span", "silent_service", "missing_consumer_span", "missing_producer_span", "unexpected_root"}
+
+
+def test_one_pods_spans_are_a_partial_view_in_which_only_its_own_losses_are_told() -> None:
+    seen = look([*ALONE, LOCAL])
+    assert seen.passes.view.name == "partial"
+    assert {(o.id, o.cause) for o in seen.outcome.occurrences} == {("orphan_span", "local_loss")}
+    assert set(seen.found("orphan_span")) == {"i"}
+
+
+def test_the_same_spans_are_judged_whole_where_the_view_is_said_to_be_complete() -> None:
+    seen = look([*ALONE, LOCAL], analysis={"view": "complete"})
+    assert seen.passes.view.name == "complete"
+    assert {"orphan_span", "missing_root_span", "silent_service"} <= seen.ids
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line.replace("host=pod-1", "") for line in ALONE],
+        [*ALONE, "cart SERVER other:a host=pod-2"],
+        many(30, "web CLIENT c host=pod-1", "cart SERVER a<c remote host=pod-1", "cart SERVER x:b<y remote host=pod-1".replace("x:", "")),
+        ALONE[: 2 * (MIN_PARENTS - 1)],
+    ],
+    ids=["resources that name no host", "a second host", "callers of the same host", "too few callers to tell"],
+)
+def test_other_views_are_complete(lines: list[str]) -> None:
+    seen = look(lines)
+    assert seen.passes.view.name == "complete"
+    assert "orphan_span" in seen.ids
+
+
+def test_a_view_said_to_be_partial_is_so_whatever_is_seen() -> None:
+    seen = look(["web SERVER a host=one", "cart SERVER b<x remote host=two"], analysis=PARTIAL)
+    assert seen.passes.view.name == "partial"
+    assert not seen.ids
+
+
+def test_what_was_called_missing_before_it_could_be_told_is_taken_back() -> None:
+    passes = new_passes()
+    first = passes.run(spans(*ALONE[:10], LOCAL).settled(), NOW, 1)
+    missing = {o.key for o in first.occurrences if o.cause != "local_loss"}
+    assert {key[0] for key in missing} == {"orphan_span", "missing_root_span"}
+    second = passes.run(spans(*ALONE[10:]).settled(), NOW + 5, 2)
+    assert passes.view.partial
+    assert second.withdrawn == missing
+    assert second.occurrences == []
+    assert not passes.run(spans("cart SERVER more:a<x remote host=pod-1").settled(), NOW + 9, 3).withdrawn
+
+
+def test_the_view_is_known_again_after_a_restart() -> None:
+    passes = new_passes()
+    passes.run(spans(*ALONE).settled(), NOW, 1)
+    again = View()
+    again.load(passes.view.dump())
+    assert again.partial
+    again.turn(NOW + 3600)
+    assert again.partial
+    again.turn(NOW + 7201)
+    again.turn(NOW + 10802)
+    assert not again.partial
+
+
+def test_every_detector_that_needs_the_whole_says_so() -> None:
+    assert {d.id for d in detectors() if d.whole_view} | {"orphan_span"} >= REMOTE

@@ -1,0 +1,39 @@
+"""What one pass found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from traced.model.edge import EdgeCounts, EdgeKey
+from traced.model.occurrence import Occurrence, OccurrenceKey
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one pass found.
+
+    Attributes:
+        occurrences: of all detectors.
+        failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
+        undecided: traces with an orphan of whose cause too little is known yet, or whose loss may still be reported.
+        withdrawn: occurrences of earlier passes that something in another trace refutes.
+        edges: calls of the traces looked at, less what an earlier pass counted of them.
+        again: traces looked at before.
+        spans_by_service: spans that no earlier pass looked at.
+        complete, incomplete: fresh traces.
+        truncated: traces cut at max_spans_per_trace.
+        services: names of all services that reported.
+    """
+
+    occurrences: list[Occurrence] = field(default_factory=list)
+    failed: frozenset[str] = frozenset()
+    undecided: frozenset[tuple[int, int]] = frozenset()
+    withdrawn: frozenset[OccurrenceKey] = frozenset()
+    edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
+    again: frozenset[tuple[int, int]] = frozenset()
+    spans_by_service: Counter[str] = field(default_factory=Counter)
+    complete: int = 0
+    incomplete: int = 0
+    truncated: int = 0
+    services: frozenset[str] = frozenset()
