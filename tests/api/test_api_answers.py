@@ -134,7 +134,7 @@ def test_a_huge_trace_is_cut_and_says_so():
 
 def test_status_tells_what_was_received_and_how_far_the_analysis_is():
     body = ask(app_over(FakeViews(now=status(refused_requests=2))), "/api/v1/status").json()
-    assert body["received"] == {"spans": 1234, "logs": 56}
+    assert body["received"] == {"spans": 1234, "logs": 56, "data_points": 0}
     assert body["refused"] == {"requests": 2}
     assert body["last_arrival"] == "2025-10-09T08:53:08.000000000Z"
     assert body["analysis"]["traces_waiting"] == 4

@@ -71,8 +71,13 @@ ONE_DEFECT = [
         id="a call without an answer follows from a loss that is known otherwise",
     ),
     pytest.param(
-        "service payment: reports_nothing (3)",
-        ("silent_service/went_silent payment <- order", "orphan_span/upstream_loss fraud <- payment", "missing_server_span order <- payment"),
+        "service payment: reports_nothing (4)",
+        (
+            "silent_service/went_silent payment <- order",
+            "orphan_span/upstream_loss fraud <- payment",
+            "missing_server_span order <- payment",
+            "orphan_span/local_loss payment",
+        ),
         id="a service that fell silent explains its callees' orphans and its callers' unanswered calls",
     ),
     pytest.param(
@@ -114,6 +119,11 @@ ONE_DEFECT = [
             "unexpected_root tax 'POST /'",
         ),
         id="one caller that injects nothing is cheaper than each of its edges",
+    ),
+    pytest.param(
+        "service web: injects_no_context (3)",
+        ("broken_propagation/not_injected cart <- web", "broken_propagation/not_injected tax <- web", "broken_propagation/unknown pay <- web"),
+        id="an edge that nothing is known of, from a caller that injects nothing",
     ),
     pytest.param(
         "service cart: extracts_no_context (2)",
@@ -194,6 +204,9 @@ APART = [
     pytest.param(("duplicate_span cart", "orphan_span/local_loss cart", "span_flood cart", "leaked_context cart"), 4, id="four defects of one service"),
     pytest.param(("orphan_span/upstream_loss cart <- web", "orphan_span/upstream_loss cart <- app"), 2, id="two callers that lose spans"),
     pytest.param(("broken_propagation/unknown cart <- web", "broken_propagation/unknown cart <- app"), 2, id="two edges, and nothing says which side"),
+    pytest.param(
+        ("broken_propagation/not_injected cart <- web", "broken_propagation/unknown cart <- app"), 2, id="another caller than the one that injects nothing"
+    ),
     pytest.param(("broken_propagation/unknown cart <- web", "unexpected_root tax"), 2, id="a root at another service than the broken edge"),
     pytest.param(("broken_propagation/unknown cart <- web", "orphan_span/propagation_mangled cart <- web"), 2, id="no context, and changed ids"),
     pytest.param(("broken_propagation/unknown cart <- web", "missing_server_span cart <- web"), 2, id="an unanswered call the other way"),

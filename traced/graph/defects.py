@@ -109,6 +109,7 @@ _LOST_HERE: Final = (
     Role(At.SERVICE, Defect.LOSES_SPANS, tell=PARENT),
     Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=PARENT),
     Role(At.COLLECTOR, Defect.LOSES_SPANS, tell=LOST_OF_SERVICE),
+    _follows(At.SERVICE, Defect.REPORTS_NOTHING),
 )
 _LOST_ABOVE: Final = (
     Role(At.PEER, Defect.LOSES_SPANS, tell=PARENT),
@@ -174,7 +175,7 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
     "broken_propagation": {
         "not_injected": (_NOT_TRAVELLED, Role(At.PEER, Defect.INJECTS_NO_CONTEXT, tell=CONTEXT)),
         "not_extracted": (_NOT_TRAVELLED, Role(At.SERVICE, Defect.EXTRACTS_NO_CONTEXT, tell=CONTEXT)),
-        ANY: (_NOT_TRAVELLED,),
+        ANY: (_NOT_TRAVELLED, _follows(At.PEER, Defect.INJECTS_NO_CONTEXT), _follows(At.SERVICE, Defect.EXTRACTS_NO_CONTEXT)),
     },
     "unexpected_root": {ANY: (Role(At.SERVICE, Defect.BEGINS_TRACES), _hears(CONTEXT))},
     "silent_service": {ANY: (Role(At.SERVICE, Defect.REPORTS_NOTHING, tell=SILENT),)},
