@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from . import damage_contexts as contexts
 from . import damage_harmless as harmless
+from . import damage_leaves as leaves
 from . import damage_loss as loss
 from . import damage_sampling as sampling
 from .damage import Cut, Damaged, undamaged
@@ -60,6 +61,9 @@ _ALL = (
     Damage("batch", partial(loss.batch, share=0.1), ("shop", "fifty", "streaming"), "one instance loses all that ended in a window", whole=True),
     Damage("queue_full", partial(loss.queue_full, share=0.15), ("shop@20", "fifty"), "one instance loses half of what ended in a burst", whole=True),
     Damage("restart", partial(loss.restart, share=0.05), ("shop", "fifty"), "one instance is killed and replaced", whole=True),
+    Damage("leaves_5", partial(leaves.by_chance, share=0.05), ("shop", "fifty", "waiting"), "one service loses 5 % of its spans without children"),
+    Damage("leaves_instance", leaves.of_an_instance, ("shop", "old", "waiting", "gateway"), "one instance ceases to deliver one kind of leaf", whole=True),
+    Damage("leaves_version", leaves.since_a_version, ("shop", "old", "waiting", "gateway"), "a new version does not record one kind of leaf", whole=True),
     Damage("dead", loss.dead, ("shop", "fifty", "gateway", "mesh", "fanout_parent", "dsb_hotel"), "one service never reports and passes contexts on"),
     Damage("dead_midway", loss.dead_midway, ("shop", "fifty"), "one service stops reporting"),
     Damage("drop_server", partial(loss.servers, share=0.05), (*_LOST, "fanout_parent", "forwarder", "dsb_social"), "5 % of all called spans are lost"),

@@ -46,6 +46,8 @@ class Fate(StrEnum):
     """Its process never reports anything, though it passes contexts on."""
     WENT_SILENT = "went_silent"
     """Its service reported until a moment, and nothing since."""
+    DISCONTINUED = "discontinued"
+    """A new version does not record such spans any more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,21 @@ from .traces import TraceSet
 from .truth_missing import missing_messages, missing_roots, missing_servers, orphans
 from .truth_propagation import broken_contexts, other_contexts
 from .truth_quality import clocks, qualities, side_effects
+from .truth_structure import blind_gaps, missing_operations
 
-_RULES = (orphans, missing_servers, missing_messages, missing_roots, broken_contexts, other_contexts, qualities, clocks, side_effects)
+_RULES = (
+    orphans,
+    missing_servers,
+    missing_messages,
+    missing_roots,
+    broken_contexts,
+    other_contexts,
+    qualities,
+    clocks,
+    side_effects,
+    blind_gaps,
+    missing_operations,
+)
 
 JUDGED = frozenset(
     {
@@ -24,6 +37,7 @@ JUDGED = frozenset(
         "missing_producer_span",
         "missing_root_span",
         "silent_service",
+        "blind_gap",
         "missing_operation",
         "broken_propagation",
         "unexpected_root",

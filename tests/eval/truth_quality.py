@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .claims import Claim, Expected, allowed, expected
 from .damage import Cut
 from .outcome import Aftermath
-from .traces import MILLISECOND, Fate, Kind
+from .traces import MILLISECOND, Kind
 
 _CLOCK_PAIRS = 40
 _PROVEN_NANOS = 2 * MILLISECOND
@@ -82,11 +82,6 @@ def _proven(after: Aftermath, pairs: list[tuple[int, int]]) -> bool:
 
 
 def side_effects(after: Aftermath) -> Iterator[Claim]:
-    """Allow what is true in the wake of a damage: operations gone where a child was lost, and messages consumed twice."""
-    hit = {after.was(u).trace_id for u, fate in after.fates.items() if fate in (Fate.LOST, Fate.WENT_SILENT)}
-    hit |= {after.was(u).trace_id for u in after.cuts}
-    for uid, span in after.here.items():
-        if after.was(uid).trace_id in hit:
-            yield allowed("missing_operation", span.key)
+    """Allow what is true in the wake of a damage: messages consumed twice."""
     if any(s.uid >= len(after.clean.spans) for s in after.damaged.spans):
         yield from (allowed(detector, None) for detector in ("duplicate_delivery", "unbounded_redelivery"))

@@ -11,12 +11,13 @@ from .blueprint import Blueprint
 from .real_sets import NAMES, real_set
 from .simulation import play
 from .traces import TraceSet
+from .worlds_gaps import waiting
 from .worlds_large import entry, fifty
 from .worlds_messages import fanout_link, fanout_parent, scheduled
 from .worlds_rpc import forwarder, gateway, mesh, old, retries, shop, streaming
 
 BLUEPRINTS: Mapping[str, Callable[[], Blueprint]] = MappingProxyType(
-    {make.__name__: make for make in (shop, fanout_parent, fanout_link, streaming, retries, gateway, forwarder, mesh, fifty, old, entry, scheduled)}
+    {make.__name__: make for make in (shop, fanout_parent, fanout_link, streaming, retries, gateway, forwarder, mesh, fifty, old, entry, scheduled, waiting)}
 )
 WORLDS = (*BLUEPRINTS, "shop@0.2", "shop@20", "fifty@20")
 
