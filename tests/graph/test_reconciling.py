@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from spans import EPOCH, spans
@@ -18,10 +19,20 @@ SECOND = 1_000_000_000
 assert point(1, since=0).start_time_unix_nano == EPOCH, "the ledger's times begin where the spans' do"
 
 
-def judged(ledger: LossLedger, cause: str = "upstream_loss", line: str = "cart SERVER b<x instance=cart-1 +5s", **facts: Any) -> dict[str, Any]:
+def judged(
+    ledger: LossLedger, cause: str = "upstream_loss", line: str = "cart SERVER b<x instance=cart-1 +5s", others: tuple[str, ...] = (), **facts: Any
+) -> dict[str, Any]:
     """Give what is said of one orphan of cart, called by web, after the ledger was asked, with the loss it refers to."""
-    forest = Forest(spans(line).staged())
-    row = {"row": 0, "cause": cause, "confidence": 0.85, "caller_in_trace": "web", "usual_parent": "", "parent_is_remote": cause != "local_loss", **facts}
+    forest = Forest(spans(line, *others).staged())
+    row = {
+        "row": int(np.flatnonzero(forest.absent)[0]),
+        "cause": cause,
+        "confidence": 0.85,
+        "caller_in_trace": "web",
+        "usual_parent": "",
+        "parent_is_remote": cause != "local_loss",
+        **facts,
+    }
     causes, losses = reconcile(pa.Table.from_pylist([row]), forest, ledger)
     (said,) = causes.to_pylist()
     return {**said, "loss": next((loss for loss in losses.to_pylist() if loss["number"] == said["reported"]), None)}
@@ -87,6 +98,26 @@ def test_a_service_that_lost_the_parent_itself_is_asked_by_instance() -> None:
     assert (other["confidence"], other["loss"]) == (0.85, None)
     unnamed = judged(learned(point(5, instance="cart-2")), "local_loss", "cart INTERNAL b<x +5s")
     assert unnamed["loss"]["instance"] == "cart-2"
+
+
+@pytest.mark.parametrize(
+    ("others", "believed"),
+    [
+        (("web SERVER a instance=web-1",), True),
+        (("web SERVER a instance=web-1", "web INTERNAL c<a instance=web-1"), True),
+        (("web SERVER a instance=web-2",), False),
+        (("web SERVER a instance=web-1", "web SERVER d<a instance=web-2"), True),
+        (("web SERVER a",), True),
+        (("web SERVER other:a instance=web-2",), True),
+        (("shop SERVER a instance=web-2",), True),
+    ],
+    ids=["that one", "that one twice", "another", "that one or another", "one without a name", "another, in another trace", "of another service"],
+)
+def test_a_caller_that_is_in_the_trace_is_asked_by_instance(others: tuple[str, ...], *, believed: bool) -> None:
+    said = judged(learned(web()), others=others)
+    assert (said["loss"] is not None, said["confidence"]) == (believed, 0.95 if believed else 0.85)
+    unnamed = judged(learned(web(instance="")), others=others)
+    assert unnamed["loss"]["instance"] == ""
 
 
 def test_what_a_collector_lost_meanwhile_is_mentioned_and_proves_nothing() -> None:

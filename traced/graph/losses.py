@@ -168,9 +168,9 @@ class LossLedger:
             self._lost = tuple(sorted(lost, key=lambda one: (-one.spans, one.account)))
         return self._lost
 
-    def heard_until(self, service: str, instance: str | None = None) -> int:
+    def heard_until(self, service: str, instance: str = "") -> int:
         """Give until when (unix ns, by its own clock) a service, or one instance of it, has counted; 0 where it says nothing."""
-        return max((until for (name, one), until in self._until.items() if name == service and instance in (None, one)), default=0)
+        return max((until for (name, one), until in self._until.items() if name == service and (not instance or one in (instance, ""))), default=0)
 
     def capacity(self, service: str, instance: str) -> int:
         """Give the size of the smallest queue of an instance; 0 where that is not said."""

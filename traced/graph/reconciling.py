@@ -91,33 +91,50 @@ def reconcile(causes: pa.Table, forest: Forest, ledger: LossLedger) -> tuple[pa.
     return causes, _table(losses, sorted(set(found[found >= 0].tolist())), ledger)
 
 
-def _blamed(causes: pa.Table, forest: Forest) -> list[tuple[str, str | None]]:
-    """Name, for each orphan, the service and, where that is known, the instance that its cause speaks of."""
+def _blamed(causes: pa.Table, forest: Forest) -> list[tuple[str, str]]:
+    """Name, for each orphan, the service and, where that is known, the instance that its cause speaks of; else ''."""
     rows = np.asarray(causes.column("row"))
     instances = forest.codes["service_instance_id"]
     own = [forest.service.texts[code] for code in forest.service.of[rows]]
     at = [instances.texts[code] for code in instances.of[rows]]
     columns = [causes.column(name).to_pylist() for name in ("cause", "caller_in_trace", "usual_parent")]
     return [
-        (mine, instance or None) if cause == LOCAL_LOSS else (here or (usual if usual != mine else "") or "", None)
-        for mine, instance, cause, here, usual in zip(own, at, *columns, strict=True)
+        (mine, instance) if cause == LOCAL_LOSS else (here or (usual if usual != mine else ""), elsewhere)
+        for mine, instance, cause, here, usual, elsewhere in zip(own, at, *columns, _instances(forest, rows, columns[1]), strict=True)
     ]
 
 
-def _groups(blamed: list[tuple[str, str | None]], wanted: Mask) -> dict[tuple[str, str | None], Ints]:
-    groups: dict[tuple[str, str | None], list[int]] = {}
+def _instances(forest: Forest, rows: Ints, callers: list[str]) -> list[str]:
+    """Name the instance of which all spans of each orphan's caller in its trace are; '' where there is no caller, or no one instance."""
+    numbers = {text: code for code, text in enumerate(forest.service.texts)}
+    width = len(numbers) + 1
+    wanted = forest.trace[rows] * width + np.array([numbers.get(caller, width - 1) for caller in callers], np.int64)
+    keys = forest.trace * width + forest.service.of
+    among = np.flatnonzero(np.isin(keys, wanted))
+    instances = forest.codes["service_instance_id"]
+    # in the order of key and instance the first and the last of a key are the same where there is one only
+    order = among[np.lexsort((instances.of[among], keys[among]))]
+    first, last = np.searchsorted(keys[order], wanted), np.searchsorted(keys[order], wanted, "right") - 1
+    return [
+        instances.texts[instances.of[order[low]]] if low <= high and instances.of[order[low]] == instances.of[order[high]] else ""
+        for low, high in zip(first.tolist(), last.tolist(), strict=True)
+    ]
+
+
+def _groups(blamed: list[tuple[str, str]], wanted: Mask) -> dict[tuple[str, str], Ints]:
+    groups: dict[tuple[str, str], list[int]] = {}
     for row in np.flatnonzero(wanted).tolist():
         if blamed[row][0]:
             groups.setdefault(blamed[row], []).append(row)
     return {who: np.array(rows) for who, rows in groups.items()}
 
 
-def _of(losses: tuple[Lost, ...], service: str, instance: str | None) -> list[tuple[int, Lost]]:
-    """Give the losses of a service's SDK, with their numbers; of one instance, if that is known."""
+def _of(losses: tuple[Lost, ...], service: str, instance: str) -> list[tuple[int, Lost]]:
+    """Give the losses of a service's SDK, with their numbers; of one instance and of those that do not say which they are, if that is known."""
     return [
         (number, one)
         for number, one in enumerate(losses)
-        if one.account.service == service and one.account.quantity in SDK_LOSSES and instance in (None, one.account.instance)
+        if one.account.service == service and one.account.quantity in SDK_LOSSES and (not instance or one.account.instance in (instance, ""))
     ]
 
 
