@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.columns import Ints, Mask, Unsigned, ascending, mix
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations
 from traced.graph.parts import Parts
@@ -207,7 +207,10 @@ class Absences:
         """Name, for each orphan, a service that usually calls its operation and has spans in its trace, and those that have none."""
         forest, texts = made.forest, made.forest.service.texts
         width = len(texts)
-        present = np.unique(forest.trace * width + forest.service.of)
+        concerned = np.zeros(forest.traces, bool)
+        concerned[forest.trace[orphans]] = True
+        spans = np.flatnonzero(concerned[forest.trace])
+        present = ascending(forest.trace[spans] * width + forest.service.of[spans])
         found = [""] * len(orphans)
         elsewhere: list[tuple[str, ...]] = [()] * len(orphans)
         numbers = {text: code for code, text in enumerate(texts)}

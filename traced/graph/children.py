@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.columns import Codes, Ints, Mask, ascending, distinct
 from traced.graph.gaps import grouped
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
@@ -141,7 +141,7 @@ def _slices(made: Relation, seen: Operated, rows: Ints, child: Ints) -> Iterator
     bound = max(1, len(first) * width)
     codes, place = distinct(of_row[forest.parent[child]] * width + seen.of[child], bound)
     took = np.bincount(place, weights=lasts[child], minlength=len(codes))
-    once = np.unique(forest.parent[child] * width + seen.of[child])
+    once = ascending(forest.parent[child] * width + seen.of[child])
     at = np.searchsorted(codes, of_row[once // width] * width + once % width)
     parents, parents_nanos = (np.bincount(at, weights=w, minlength=len(codes)) for w in (None, lasts[once // width]))
     counts = [Count(*one) for one in zip(spans.tolist(), nanos.tolist(), squares.tolist(), strict=True)]

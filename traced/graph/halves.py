@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.called import called
-from traced.graph.columns import Ints, Mask, used
+from traced.graph.columns import Ints, Mask, ascending, used
 from traced.graph.forest import Forest
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated, Operations, straight_calls
@@ -103,7 +103,10 @@ def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> 
     codes = {text: code for code, text in enumerate(forest.service.texts)}
     services: dict[tuple[str, str, str], str] = {}
     result = []
-    present = np.unique(forest.trace * len(codes) + forest.service.of)
+    concerned = np.zeros(forest.traces, bool)
+    concerned[forest.trace[rows]] = True
+    spans = np.flatnonzero(concerned[forest.trace])
+    present = ascending(forest.trace[spans] * len(codes) + forest.service.of[spans])
     for row, *call in zip(rows.tolist(), *(halves.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True):
         key = (call[0], call[1], call[2])
         if key not in services:

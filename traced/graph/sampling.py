@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Codes, Ints, Unsigned, distinct
+from traced.graph.columns import Codes, Unsigned, ascending, distinct
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
 from traced.graph.trace_state import parse
@@ -180,7 +180,7 @@ def _thresholds(made: Relation) -> dict[int, tuple[int, int]]:
     if not any(threshold is not None for threshold in parsed):
         return {}
     found: dict[int, tuple[int, int]] = {}
-    pairs: Ints = np.unique(forest.service.of * len(parsed) + states.of)
+    pairs = ascending(forest.service.of * len(parsed) + states.of)
     for pair in pairs.tolist():
         threshold = parsed[pair % len(parsed)]
         if threshold is not None:
