@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 from cases import Expected, Fires, Silent, check_fires, check_silent, fires, stays_silent
 from looking import NOW, look, new_passes, place
@@ -195,3 +198,17 @@ def test_a_first_round_that_only_learns_counts_nothing_twice() -> None:
     given = spans(*many(10, *GAP))
     passes.run(given.settled(), NOW, learn_only=True)
     assert {o.context["traces"] for o in passes.run(given.settled(), NOW).occurrences} == {10}
+
+
+def test_a_child_that_comes_late_takes_its_trace_back() -> None:
+    passes = new_passes(only=DETECTOR)
+    first = spans(*many(10, *GAP))
+    assert len(passes.run(first.settled(), NOW).occurrences) == 10
+    whole = spans(*many(10, *GAP, "web CLIENT l<a +50ms ~70ms name=late"))
+    late = pc.equal(whole.staged().column("name"), "late").to_numpy()
+    again = replace(whole.settled(), again=np.ones(len(whole), bool), fresh=late, before=first.staged())
+    outcome = passes.run(again, NOW + 1)
+    assert outcome.occurrences == []
+    assert len(outcome.again) == 10
+    # of the ten nothing counts any more
+    assert passes.run(spans(*(line.replace(" m", " n") for line in many(9, *GAP))).settled(), NOW + 2).occurrences == []

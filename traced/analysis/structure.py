@@ -41,7 +41,8 @@ class Structure:
         if learn_only or not self._rehearsed:
             self.gaps.learn(made, found)
             if earlier is not None:
-                self.gaps.learn(earlier, gaps(earlier, operated(earlier), self.gaps.watched), -1)
+                # nothing is watched here: what has a stretch that is long enough was looked into then as well, of the rest nobody knows
+                self.gaps.learn(earlier, gaps(earlier, operated(earlier), ()), -1)
         self._rehearsed |= learn_only
         return {"pass_gaps": self.gaps.blind(made, found), "pass_shifts": MISSING.empty_table() if learn_only else self._shifts(made, earlier, seen, now)}
 
