@@ -177,6 +177,19 @@ def test_confidence_never_falls_and_never_reaches_certainty() -> None:
     assert judged(learned(web()), confidence=0.98)["confidence"] == 0.99
 
 
+def test_numbers_and_times_at_the_end_of_what_can_be_written_do_no_harm() -> None:
+    huge = learned(*[web(2**53, series=f"s{n}") for n in range(2000)])
+    assert judged(huge)["loss"]["spans"] == 2**63 - 1
+    begun = learned(*[web(2**53, Quantity.STARTED, reason="DROP", series=f"s{n}") for n in range(2000)])
+    assert judged(begun, "sampled_out")["not_sampled"] == 2**63 - 1
+    last = f"cart SERVER b<x +{(2**63 - EPOCH) // SECOND - 2}s ~1ns"
+    first = f"cart SERVER b<x +-{EPOCH // SECOND}s"
+    assert judged(learned(web()), line=last)["loss"] is None
+    late = learned(web(start_time_unix_nano=2**63 - 10, time_unix_nano=2**63 - 1))
+    for line in (first, "cart SERVER b<x +5s", last):
+        assert judged(late, line=line)["loss"] is None
+
+
 def test_many_orphans_get_each_its_own() -> None:
     lines = [f"cart SERVER t{n}:b<x +{n * 100}s" for n in range(10)]
     forest = Forest(spans(*lines).staged())

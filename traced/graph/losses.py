@@ -24,6 +24,8 @@ LOSS_READINGS: Final = 32
 OTHER_READINGS: Final = 8
 """Of other counters only the sum is asked for; so many readings may come out of order."""
 
+MOST: Final = 2**63 - 1
+"""Spans that are told of at most: what a column holds."""
 OTHER: Final = ("__other__", "", "")
 """Whose losses are counted where too many services and reasons came."""
 
@@ -161,10 +163,10 @@ class LossLedger:
             for key, counter in self._counters.items():
                 if key.account.quantity in _LOSSES and counter.total:
                     together.setdefault(key.account, []).append(counter)
-            lost = [
-                Lost(account, sum(c.total for c in counters), tuple(sorted((i for c in counters for i in c.increases()), key=lambda i: (i.until, i.since))))
-                for account, counters in together.items()
-            ]
+            lost = []
+            for account, counters in together.items():
+                increases = sorted((i for c in counters for i in c.increases()), key=lambda i: (i.until, i.since, i.number))
+                lost.append(Lost(account, min(MOST, sum(c.total for c in counters)), tuple(increases)))
             self._lost = tuple(sorted(lost, key=lambda one: (-one.spans, one.account)))
         return self._lost
 
@@ -183,7 +185,7 @@ class LossLedger:
         for key, counter in self._counters.items():
             if key.account.service == service and key.account.quantity is Quantity.STARTED:
                 begun[key.account.reason] += counter.total
-        return (begun.total(), begun[NOT_SAMPLED]) if begun.total() else None
+        return (min(MOST, begun.total()), min(MOST, begun[NOT_SAMPLED])) if begun.total() else None
 
     def _level_values(self, quantity: Quantity, service: str, instance: str) -> list[int]:
         accounts = (a for a in self._levels if a.quantity is quantity and a.service == service and a.instance == instance)

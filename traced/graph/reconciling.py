@@ -18,6 +18,8 @@ BEFORE_NANOS: Final = 5_000_000_000
 """A loss that ended so much before the orphan began is none of its parent, whatever the clocks."""
 AFTER_NANOS: Final = 120_000_000_000
 """A parent ends, waits in a queue and is tried again within so much after its child began."""
+LATEST_NANOS: Final = 2**63 - 10**12
+"""Times so near to the end of what can be written are no times."""
 LONGEST_NANOS: Final = 900_000_000_000
 """A loss somewhere in a longer time says little about one moment of it."""
 ADMITTED: Final = 0.8
@@ -70,7 +72,7 @@ def reconcile(causes: pa.Table, forest: Forest, ledger: LossLedger) -> tuple[pa.
         for (service, instance), rows in _groups(blamed, lossy | open_).items():
             found[rows] = _near(start[rows], _of(losses, service, instance))
             counted = ledger.heard_until(service, instance)
-            awaited[rows] = bool(counted) & (found[rows] < 0) & (counted < start[rows] + COUNTED_AFTER_NANOS)
+            awaited[rows] = bool(counted) & (found[rows] < 0) & (counted - COUNTED_AFTER_NANOS < start[rows])
         for (service, _), rows in _groups(blamed, cause == SAMPLED_OUT).items():
             begun = ledger.sampled(service)
             for row in rows.tolist():
@@ -142,14 +144,16 @@ def _near(start: Ints, losses: Iterable[tuple[int, Lost]]) -> Ints:
     """Give the number of the largest loss at the time of each orphan, or -1; they come with the largest first."""
     found = np.full(len(start), -1)
     for number, one in losses:
-        times = [(i.since, i.until) for i in one.increases if i.since and i.until - i.since <= LONGEST_NANOS]
+        times = [(i.since, i.until) for i in one.increases if i.since and i.until - i.since <= LONGEST_NANOS and i.until < LATEST_NANOS]
         if not times:
             continue
         since, until = (np.array(side) for side in zip(*times, strict=True))
         # the earliest beginning among those that end later
-        earliest = np.append(np.minimum.accumulate(since[::-1])[::-1], np.iinfo(np.int64).max)
-        first = np.searchsorted(until, start - BEFORE_NANOS)
-        found = np.where((found < 0) & (earliest[first] - AFTER_NANOS <= start), number, found)
+        earliest = np.minimum.accumulate(since[::-1])[::-1]
+        first = np.searchsorted(until + BEFORE_NANOS, start)
+        ends_later = first < len(until)
+        near = ends_later & (earliest[np.where(ends_later, first, 0)] - AFTER_NANOS <= start)
+        found = np.where((found < 0) & near, number, found)
     return found
 
 
