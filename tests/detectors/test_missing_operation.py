@@ -43,7 +43,7 @@ FIRES: Fires = {
     "one of two instances loses it from a moment on": (
         [*handled(BEFORE, QUERY), *handled(AFTER), *handled(range(180), QUERY, by="two")],
         {
-            "one149:a": {
+            "one179:a": {
                 "service": "web",
                 "cause": "local_loss",
                 "level": Level.VIOLATION,
@@ -52,7 +52,7 @@ FIRES: Fires = {
                 "compared_with": "its own earlier spans",
                 "spans_before": 120,
                 "with_the_child_before": 120,
-                "spans_now": 30,
+                "spans_now": 60,
                 "with_the_child_now": 0,
                 "time_of_the_child": "spent",
             }
@@ -60,7 +60,7 @@ FIRES: Fires = {
     ),
     "one of two instances loses half of them": (
         [*handled(BEFORE, QUERY), *handled(range(120, 180, 2)), *handled(range(121, 180, 2), QUERY), *handled(range(180), QUERY, by="two")],
-        {"one148:a": {"cause": "local_loss", "spans_now": 30, "with_the_child_now": 15}},
+        {"one178:a": {"cause": "local_loss", "spans_now": 60, "with_the_child_now": 30}},
     ),
     "an instance that was started just now never has it, and two others do": (
         [*handled(range(120, 150), by="new"), *handled(range(150), QUERY), *handled(range(150), QUERY, by="two")],
@@ -84,7 +84,7 @@ FIRES: Fires = {
     ),
     "all lose it at one moment, and take as long as before": (
         [*handled(BEFORE, QUERY, by=""), *handled(AFTER, by="")],
-        {"any149:a": {"cause": "unknown", "level": Level.IMPROVEMENT, "instance": "", "time_of_the_child": "spent"}},
+        {"any179:a": {"cause": "unknown", "level": Level.IMPROVEMENT, "instance": "", "time_of_the_child": "spent"}},
     ),
     "two children at once, each at a span of its own": (
         [
@@ -92,14 +92,14 @@ FIRES: Fires = {
             *handled(AFTER),
             *handled(range(180), QUERY, "INTERNAL r<a ~20ms name=render", by="two"),
         ],
-        {"one149:a": {"signal_name": "get → render"}, "one148:a": {"signal_name": "get → query"}},
+        {"one179:a": {"signal_name": "get → render"}, "one178:a": {"signal_name": "get → query"}},
     ),
     "below INTERNAL work": (
         [
             *(line.replace("SERVER", "INTERNAL") for line in [*handled(BEFORE, QUERY), *handled(AFTER)]),
             *(line.replace("SERVER", "INTERNAL") for line in handled(range(180), QUERY, by="two")),
         ],
-        {"one149:a": {"cause": "local_loss"}},
+        {"one179:a": {"cause": "local_loss"}},
     ),
 }
 
@@ -221,6 +221,26 @@ def test_a_shift_is_told_once_and_again_after_it_was_mended() -> None:
     assert [len(one) for one in said] == [0, 1, 0, 0, 0, 1]
 
 
+def test_what_became_of_the_time_is_told_when_more_spans_have_shown_it() -> None:
+    def uneven(numbers: range, *child: str) -> list[str]:
+        return [line for n in numbers for line in handled([n], *child, by="", took=100 + 37 * n % 60)]
+
+    said = found(uneven(range(240), "CLIENT q<a ~4ms name=query"), *(uneven(range(240 + 90 * n, 330 + 90 * n)) for n in range(6)))
+    told = [n for n, one in enumerate(said) if one]
+    assert len(told) == 1
+    assert told[0] > 1
+    (one,) = said[told[0]].values()
+    assert (one.cause, one.context["spans_now"], one.context["time_of_the_child"]) == ("unknown", 90 * told[0], "spent")
+
+
+def test_what_has_come_back_before_that_is_not_told() -> None:
+    def uneven(numbers: range, *child: str) -> list[str]:
+        return [line for n in numbers for line in handled([n], *child, by="", took=100 + 37 * n % 60)]
+
+    query = "CLIENT q<a ~4ms name=query"
+    assert found(uneven(range(240), query), uneven(range(240, 330)), *(uneven(range(330 + 90 * n, 420 + 90 * n), query) for n in range(5))) == [{}] * 7
+
+
 def test_of_a_process_alone_a_shift_is_told_again_after_it_was_mended() -> None:
     rounds = [handled(range(first, first + 90), *([QUERY] if mended else []), by="") for first, mended in ((120, 0), (210, 1), (300, 0))]
     assert [len(one) for one in found(handled(BEFORE, QUERY, by=""), *rounds)] == [0, 1, 0, 1]
@@ -237,7 +257,7 @@ def test_spans_are_gathered_until_there_are_enough() -> None:
     [
         (
             "one of two instances loses it from a moment on",
-            "0 of 30 'get' spans have the child 'query', of 120 earlier ones 120: instance one loses it.",
+            "0 of 60 'get' spans have the child 'query', of 120 earlier ones 120: instance one loses it.",
             "Look at the exporter and the configuration of instance one of web: its queue, its filters, instrumentation switched off there.",
         ),
         (
@@ -247,7 +267,7 @@ def test_spans_are_gathered_until_there_are_enough() -> None:
         ),
         (
             "all lose it at one moment, and take as long as before",
-            "0 of 30 'get' spans have the child 'query', of 120 earlier ones 120: why is not known, but the time that it took is still spent.",
+            "0 of 60 'get' spans have the child 'query', of 120 earlier ones 120: why is not known, but the time that it took is still spent.",
             "See what changed for web when 'query' was last recorded: configuration, filters of the Collector, instrumentation.",
         ),
     ],

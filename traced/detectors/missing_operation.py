@@ -9,9 +9,9 @@ Criteria:
     and the upper bound of the share now lies more than 0.1 below the lower bound then. Each such shift is told once, at one span that lacks the child.
 
     `changed` (information): the process is of a version of which nobody has the child. Else spans without the child must take as long as those with
-    it (the difference, with two standard errors, is less than what the child took): the work is still done. Then it is `local_loss` where the other
-    processes of the version still have the child, and this one had it, or at least two others do; and `unknown` (improvement) otherwise. Nothing is
-    told where another child, hardly ever seen before, came in its place.
+    it (the difference, with two standard errors, is less than what the child took, once enough spans have shown it): the work is still done. Then it
+    is `local_loss` where the other processes of the version still have the child, and this one had it, or at least two others do; and `unknown`
+    (improvement) otherwise. Nothing is told where another child, hardly ever seen before, came in its place.
 
 Rationale:
     The loss of a span that has no children leaves no other sign: no orphan, no call without an answer. Only the habit of its parent shows it.

@@ -10,30 +10,42 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from traced.graph.children import Children, Count, Group, Slice, Slot, Unit
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
-from traced.graph.shifts import HAVE, MIN_BEFORE, MIN_HAD, MIN_NOW, Shift, cause_of, chance, discovered, lacking, regular, renamed, table, time_of
+from traced.graph.shifts import HAVE, MIN_BEFORE, MIN_HAD, MIN_NOW, NOT_SPENT, Shift, cause_of, chance, discovered, lacking, regular, renamed, table, time_of
 
 MAX_GROUPS: Final = 2_000
 MAX_UNITS: Final = 16
 """Processes told apart of one group; the others of their version count together, under no name."""
+
+MAX_OPEN_SPANS: Final = 2_000
+"""Spans of which it could not be told whether the time is still spent, when no more are waited for."""
 
 _Units = dict[Unit, "_Known"]
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one unit: two windows, spans not looked at yet, those looked at last, and children that it lacks for good."""
+    """What is known of one unit.
+
+    Attributes:
+        before, now: two windows.
+        pending, last: spans not looked at yet, and those looked at last.
+        gone: children that it had, or that others have, and that it lacks.
+        open: of these, what was not told yet, and may be when more spans have shown what became of the time.
+    """
 
     before: Count = field(default_factory=Count)
     now: Count = field(default_factory=Count)
     pending: Count = field(default_factory=Count)
     last: Count = field(default_factory=Count)
     gone: set[Operation] = field(default_factory=set)
+    open: dict[Operation, Shift] = field(default_factory=dict)
 
     @property
     def known(self) -> Count:
@@ -92,6 +104,8 @@ class Baseline:
             cause = "" if renamed(shift) else cause_of(shift, time)
             if cause:
                 told.append((shift, cause, time))
+            if cause or renamed(shift) or time == NOT_SPENT or shift.now.spans > MAX_OPEN_SPANS:
+                del self._groups[shift.group][shift.unit].open[shift.slot]
         return table(made, seen, told)
 
     def _learn(self, found: Children) -> tuple[list[Shift], int]:
@@ -105,11 +119,13 @@ class Baseline:
             units = self._groups.setdefault(one.group, {})
             unit = one.unit if one.unit in units or len(units) < MAX_UNITS else ("", one.unit[1])
             units.setdefault(unit, _Known())
-            touched.setdefault(one.group, {}).setdefault(unit, []).append(one)
+            touched.setdefault(one.group, {}).setdefault(unit, []).append(replace(one, unit=unit))
         shifts: list[Shift] = []
-        tests = sum(_tested(self._groups[group], slices, shifts) for group, slices in touched.items())
-        for shift in shifts:
-            _with_others(shift, self._groups[shift.group])
+        tests = 0
+        for group, slices in touched.items():
+            units = self._groups[group]
+            tests += _tested(units, slices)
+            shifts += [_with_others(shift, units) for unit in slices for shift in units[unit].open.values() if len(shift.rows)]
         return shifts, tests
 
     # ------------------------------------------------------------------ across restarts
@@ -131,39 +147,46 @@ class Baseline:
         self._turned, self._groups = float(state["turned"]), groups
 
 
-def _tested(units: _Units, touched: Mapping[Unit, list[Slice]], shifts: list[Shift]) -> int:
-    """Learn the slices of one group; add what may have shifted, and give how many children were tested."""
+def _tested(units: _Units, touched: Mapping[Unit, list[Slice]]) -> int:
+    """Learn the slices of one group; note what may have shifted, and give how many children were tested."""
     tests = 0
     fresh: dict[Unit, Slice] = {}
     for unit, slices in touched.items():
+        for shift in units[unit].open.values():
+            shift.rows = shift.rows[:0]  # those of an earlier pass
         for one in slices:
             units[unit].pending.add(one.count)
             if units[unit].pending.spans >= MIN_NOW:
-                fresh[unit] = replace(one, unit=unit)
-                tests += _in_time(units[unit], fresh[unit], shifts)
+                fresh[unit] = one
+                tests += _in_time(units[unit], one)
     if len(units) > 1 and fresh:
         known = {unit: one.known for unit, one in units.items()}
-        tests += sum(_beside(units[unit], known, one, shifts) for unit, one in fresh.items())
+        tests += sum(_beside(units[unit], known, one) for unit, one in fresh.items())
     return tests
 
 
-def _in_time(known: _Known, one: Slice, shifts: list[Shift]) -> int:
+def _in_time(known: _Known, one: Slice) -> int:
     """Hold a unit's new spans against its earlier ones, and add them to what is known; give how many children were tested."""
     before, now = known.known, known.pending
     known.pending, known.last = Count(), now
+    for slot, shift in list(known.open.items()):
+        if lacking(shift.before, now, slot):
+            shift.now, shift.rows = total((shift.now, now)), np.concatenate([shift.rows, one.rows])
+        else:
+            del known.open[slot]
     usual = [slot for slot in regular(before) if slot not in known.gone]
-    lost = [slot for slot in usual if lacking(before, now, slot)]
-    shifts += [Shift(one.group, one.unit, slot, before, True, now, one.rows, had=True, chance=chance(before, now, slot)) for slot in lost]
+    lost = {slot: Shift(one.group, one.unit, slot, before, True, now, one.rows, had=True) for slot in usual if lacking(before, now, slot)}
     back = {slot for slot in known.gone if now.having(slot) >= HAVE * now.spans}
+    known.open.update(lost)
     if lost or back:
         # from here on this is usual: each shift is told once
         known.before, known.now = Count(), Count()
         known.gone = (known.gone - back).union(lost)
     known.now.add(now)
-    return len(usual)
+    return len(usual) + len(known.open)
 
 
-def _beside(mine: _Known, units: Mapping[Unit, Count], one: Slice, shifts: list[Shift]) -> int:
+def _beside(mine: _Known, units: Mapping[Unit, Count], one: Slice) -> int:
     """Hold a unit's newest spans against what those units record that have a child; give how many children were tested.
 
     Units that lack it as well are no measure of it; where it had none before, and they are of its version, half of all must have it.
@@ -185,17 +208,19 @@ def _beside(mine: _Known, units: Mapping[Unit, Count], one: Slice, shifts: list[
         before = total(having.values())
         if slot in regular(before) and lacking(before, now, slot):
             mine.gone.add(slot)
-            shifts.append(Shift(one.group, one.unit, slot, before, False, now, one.rows, had, chance=chance(before, now, slot)))
+            mine.open[slot] = Shift(one.group, one.unit, slot, before, False, now, one.rows, had)
     return tests
 
 
-def _with_others(shift: Shift, units: _Units) -> None:
-    """Note what the other units have lately, and which of them have the child."""
+def _with_others(shift: Shift, units: _Units) -> Shift:
+    """Note how little chance explains, what the other units have lately, and which of them have the child."""
+    shift.chance = chance(shift.before, shift.now, shift.slot)
     others = {unit: known for unit, known in units.items() if unit != shift.unit}
     shift.others = total(known.lately for known in others.values())
     having = [unit for unit, known in others.items() if (count := known.known).having(shift.slot) >= HAVE * count.spans]
     shift.alike = sum(version == shift.unit[1] for _, version in having)
     shift.versions = frozenset(version for _, version in having) | ({shift.unit[1]} if shift.had else set())
+    return shift
 
 
 def _dump(known: _Known) -> list[Any]:
