@@ -29,4 +29,4 @@ SELECT
 FROM topmost
 JOIN pass_suspects s ON s.row = topmost.row
 JOIN orphan_causes c ON c.row = topmost.row
-WHERE c.cause <> 'sampled_out' -- its root was left out on purpose
+WHERE c.cause NOT IN ('sampled_out', 'pending') -- its root was left out on purpose, or may still run

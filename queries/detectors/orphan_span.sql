@@ -1,6 +1,6 @@
 -- Which spans name a parent that is not in their trace, and why?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, lost_by VARCHAR, lost_instance VARCHAR, lost_how VARCHAR, lost_reason VARCHAR, lost_spans BIGINT, lost_since BIGINT, lost_until BIGINT, queue_capacity BIGINT, begun BIGINT, not_sampled BIGINT, alike UBIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, instance VARCHAR, elapsed BIGINT, parent_lasts BIGINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, likely_caller VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, dropped_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, lost_by VARCHAR, lost_instance VARCHAR, lost_how VARCHAR, lost_reason VARCHAR, lost_spans BIGINT, lost_since BIGINT, lost_until BIGINT, queue_capacity BIGINT, begun BIGINT, not_sampled BIGINT, alike UBIGINT
 -- driven by: orphan_causes
 SELECT
     s.trace_id_high,
@@ -11,6 +11,9 @@ SELECT
     s.start_time_unix_nano AS time_unix_nano,
     s.parent_span_id AS missing_span_id,
     s.kind,
+    s.service_instance_id AS instance,
+    c.elapsed,
+    c.parent_lasts,
     c.cause,
     c.confidence,
     c.parent_is_remote,
@@ -20,10 +23,12 @@ SELECT
     c.absent,
     c.usual_parent,
     c.caller_in_trace,
+    c.likely_caller,
     c.address_present,
     c.address_absent,
     c.sampled,
     c.sampled_by,
+    c.dropped_by,
     c.traces_with_this_id,
     c.id_shape,
     c.mangled_caller,

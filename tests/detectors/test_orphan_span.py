@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cases import Expected, Fires, Silent, check_fires, check_silent, fires, stays_silent
-from looking import look
+from looking import NOW, look, new_passes
+from spans import EPOCH, many, spans
 
-from traced.detectors.orphan_span import sentence
+from traced.detectors.orphan_span import fix, sentence
+from traced.model.occurrence import Level
 
 DETECTOR = "orphan_span"
 
@@ -113,3 +115,44 @@ def test_its_sentence_counts() -> None:
     one = look(["cart SERVER b<x"]).found(DETECTOR)["b"]
     assert sentence(one, 1) == "1 'cart server' span names a parent that never arrived: why is not known."
     assert sentence(one, 7) == "7 'cart server' spans name a parent that never arrived: why is not known."
+
+
+def test_a_parent_whose_like_last_long_may_still_be_running_and_is_decided_in_the_end() -> None:
+    passes = new_passes()
+    usual = many(30, "batch INTERNAL a name=job ~200s", "batch INTERNAL b<a name=step local ~1s")
+    passes.run(spans(*usual).settled(), NOW, EPOCH + 300 * 10**9)
+    young = spans("batch INTERNAL late:b<x name=step local +400s ~1s")
+    first = passes.run(young.settled(), NOW + 1, EPOCH + 450 * 10**9)
+    [pending] = [o for o in first.occurrences if o.id == DETECTOR]
+    assert (pending.cause, pending.level) == ("pending", Level.INFORMATION)
+    assert pending.context["seconds_since_it_began"] == 50
+    assert first.undecided == {pending.trace_id}
+    assert "missing_root_span" not in {o.id for o in first.occurrences}
+    second = passes.run(young.settled(), NOW + 700, EPOCH + 1100 * 10**9)
+    [decided] = [o for o in second.occurrences if o.id == DETECTOR]
+    assert (decided.cause, decided.level) == ("local_loss", Level.VIOLATION)
+
+
+def test_a_short_parent_is_not_waited_for() -> None:
+    passes = new_passes()
+    passes.run(spans(*many(30, "web SERVER a name=get ~1s", "web INTERNAL b<a name=step local ~1s")).settled(), NOW, EPOCH + 10**9)
+    [o] = [o for o in passes.run(spans("web INTERNAL b<x name=step local +9s").settled(), NOW, EPOCH + 50 * 10**9).occurrences if o.id == DETECTOR]
+    assert o.cause == "local_loss"
+
+
+def test_parents_that_never_come_are_filtered_or_never_ended_and_the_fix_says_so() -> None:
+    lines = [line for n in range(20) for line in (f"web SERVER m{n}:a", f"web INTERNAL m{n}:b<x{n} local name=render instance=web-1")]
+    seen = look(lines).found(DETECTOR)
+    assert {(o.cause, o.context["shape"], o.instance) for o in seen.values()} == {("local_loss", "filtered", "web-1")}
+    assert "finally" in fix(next(iter(seen.values())))
+    sometimes = look([*many(20, "web SERVER a", "web INTERNAL b<a local name=render"), "web INTERNAL c<x local name=render"]).found(DETECTOR)["c"]
+    assert "shape" not in sometimes.context
+    assert "queue" in fix(sometimes)
+
+
+def test_of_two_usual_callers_in_the_trace_the_one_whose_own_call_is_whole_did_not_lose_a_span() -> None:
+    usual = ["web SERVER a", "web CLIENT b<a", "cart SERVER c<b name=get", "pay SERVER d<a", "pay CLIENT e<d", "cart SERVER f<e name=get"]
+    lost = ["web SERVER a", "web CLIENT b<a", "cart SERVER c<b name=get", "pay SERVER d<a", "cart SERVER f<gone name=get"]
+    assert {o.peer for o in look([*many(30, *usual), *lost]).found(DETECTOR).values()} == {"pay"}
+    both = ["web SERVER a", "pay SERVER d<a", "cart SERVER f<gone name=get"]
+    assert {o.peer for o in look([*many(30, *usual), *both]).found(DETECTOR).values()} == {""}

@@ -38,6 +38,10 @@ FIRES: Fires = {
         every(30, {"service": "pay", "called_as": "pay.shop.svc.cluster.local"}),
     ),
     "an address within the cluster": (many(30, "web CLIENT b addr=10.1.2.3 status=200"), every(30, {"service": "10.1.2.3"})),
+    "behind its own sidecar, which answers to its name": (
+        many(30, "web CLIENT a addr=pay status=200", "pay-proxy SERVER b<a name=in", "pay-proxy CLIENT c<b addr=pay status=200"),
+        {f"m{n}:c": {"service": "pay", "peer": "pay-proxy"} for n in range(30)},
+    ),
     "errors of its own are answers too": (many(30, "web CLIENT b addr=pay status=500 err"), every(30, {"service": "pay"})),
     "it answered with spans, and an hour later none of 40 calls": (
         [*TALKED, *later(40, "web CLIENT b addr=cart status=200")],

@@ -28,7 +28,7 @@ def judged(
         "row": int(np.flatnonzero(forest.absent)[0]),
         "cause": cause,
         "confidence": 0.85,
-        "caller_in_trace": "web",
+        "likely_caller": "web",
         "usual_parent": "",
         "parent_is_remote": cause != "local_loss",
         **facts,
@@ -133,11 +133,11 @@ def test_what_the_caller_says_comes_before_what_a_collector_says() -> None:
 @pytest.mark.parametrize(
     ("facts", "cause"),
     [
-        ({"caller_in_trace": "", "usual_parent": "web"}, "upstream_loss"),
-        ({"caller_in_trace": "", "usual_parent": ""}, "unknown"),
-        ({"caller_in_trace": "", "usual_parent": "cart"}, "unknown"),
-        ({"caller_in_trace": "", "usual_parent": "web", "parent_is_remote": None}, "unknown"),
-        ({"caller_in_trace": "", "usual_parent": "shop"}, "unknown"),
+        ({"likely_caller": "", "usual_parent": "web"}, "upstream_loss"),
+        ({"likely_caller": "", "usual_parent": ""}, "unknown"),
+        ({"likely_caller": "", "usual_parent": "cart"}, "unknown"),
+        ({"likely_caller": "", "usual_parent": "web", "parent_is_remote": None}, "unknown"),
+        ({"likely_caller": "", "usual_parent": "shop"}, "unknown"),
     ],
     ids=["the usual caller admits a loss", "there is no usual caller", "its own service is the usual caller", "it is not known where", "another admits it"],
 )
@@ -154,7 +154,7 @@ def test_an_unknown_cause_stays_unknown_where_only_a_collector_lost_spans() -> N
 def test_who_counts_and_has_not_counted_that_far_is_waited_for() -> None:
     counts = learned(web(0, since=-60, at=0))
     assert judged(counts)["counts_awaited"]
-    assert not judged(counts, caller_in_trace="shop")["counts_awaited"]
+    assert not judged(counts, likely_caller="shop")["counts_awaited"]
     assert not judged(learned(web(0, since=-60, at=60)))["counts_awaited"]
     assert not judged(LossLedger())["counts_awaited"]
 
@@ -193,7 +193,7 @@ def test_numbers_and_times_at_the_end_of_what_can_be_written_do_no_harm() -> Non
 def test_many_orphans_get_each_its_own() -> None:
     lines = [f"cart SERVER t{n}:b<x +{n * 100}s" for n in range(10)]
     forest = Forest(spans(*lines).staged())
-    row = {"cause": "upstream_loss", "confidence": 0.85, "caller_in_trace": "web", "usual_parent": "", "parent_is_remote": True}
+    row = {"cause": "upstream_loss", "confidence": 0.85, "likely_caller": "web", "usual_parent": "", "parent_is_remote": True}
     causes, losses = reconcile(pa.Table.from_pylist([{"row": n, **row} for n in range(10)]), forest, learned(web(since=390, at=410)))
     near = [bool(EPOCH + 270 * SECOND <= start <= EPOCH + 415 * SECOND) for start in forest.start.tolist()]
     assert [said is not None for said in causes.column("reported").to_pylist()] == near

@@ -28,7 +28,7 @@ from traced.errors import ConfigurationError
 from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
-from traced.graph.causes import LOCAL_LOSS, UNKNOWN, with_causes
+from traced.graph.causes import LOCAL_LOSS, PENDING, UNKNOWN, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
@@ -152,13 +152,13 @@ class Passes:
             return outcome
         orphans = self.absences.learn(made, seen, self.propagation.operations)
         self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
-        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans), **self.history.tables()})
+        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **self.history.tables()})
         self._withdraw_hasty(outcome)
         causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
         if self.view.partial:
             causes = causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
-        undecided = causes.filter(pc.or_(pc.equal(causes.column("cause"), UNKNOWN), causes.column("counts_awaited"))).column("row")
+        undecided = causes.filter(pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))).column("row")
         outcome.undecided = _ids(forest, np.asarray(undecided))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)

@@ -6,12 +6,13 @@ Criteria:
 
     The cause is the first that holds. `propagation_mangled`: the parent was in another process, and an unanswered caller that fits lies
     in the same trace, or the parent is in a trace of whose id this one has half, or the absent id is half of the trace id or is named in
-    several traces. `local_loss`: the parent was in the same process, by the span's flags, or where these say nothing by its kind and by
+    several traces. `pending`: the orphan began more recently than those spans last that are usually its parent, ten minutes at most; it is decided
+    then. `local_loss`: the parent was in the same process, by the span's flags, or where these say nothing by its kind and by
     where its like have their parents. `sampled_out`: a service that usually calls this operation has no span in the trace and does not
     sample it, by the threshold that its spans carry (`tracestate`), or because all its traces lie below a cut through the trace ids, as
-    ratio samplers make it, and this one above. `upstream_silent`: the parent was in another process, and what calls so reports nothing:
-    no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the parent was in another
-    process, and its service reports otherwise. `unknown`: none of these can be told.
+    ratio samplers make it, and this one above, or because traces are kept in parts. `upstream_silent`: the parent was in another process, and
+    what calls so reports nothing: no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the parent
+    was in another process, and its service reports otherwise. `unknown`: none of these can be told.
 
     Where the service that is said to have lost the parent counts its own losses (OTLP metrics of its SDK) and counted some at that time, the finding says
     how many and why, and two thirds of the doubt about the cause are gone; so it is where a caller that is said to sample counts what it did not sample.
@@ -42,7 +43,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from traced.detectors import Row, iterate
-from traced.graph.causes import LOCAL_LOSS, PROPAGATION_MANGLED, SAMPLED_OUT, UNKNOWN, UPSTREAM_LOSS, UPSTREAM_SILENT
+from traced.graph.causes import LOCAL_LOSS, MIN_SEEN, PENDING, PROPAGATION_MANGLED, SAMPLED_OUT, UNKNOWN, UPSTREAM_LOSS, UPSTREAM_SILENT
 from traced.model.finding import timestamp
 from traced.model.losses import fix_of_reported, reported_in_words
 from traced.model.occurrence import Level, Occurrence
@@ -51,8 +52,12 @@ from traced.model.span import SpanKind, span_id_hex, trace_id_hex
 ID = "orphan_span"
 LEVEL = Level.VIOLATION
 
+ALWAYS: Final = 0.95
+FILTERED: Final = "filtered"
+"""Shape of a loss that always hits the same spans."""
+
 _KINDS = {int(kind): kind.name for kind in SpanKind}
-_LEVELS = {SAMPLED_OUT: Level.INFORMATION, UPSTREAM_SILENT: Level.IMPROVEMENT}
+_LEVELS = {PENDING: Level.INFORMATION, SAMPLED_OUT: Level.INFORMATION, UPSTREAM_SILENT: Level.IMPROVEMENT}
 
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
@@ -75,7 +80,8 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
             time_unix_nano=row["time_unix_nano"],
             confidence=verdict.confidence,
             missing_span_id=row["missing_span_id"],
-            context=verdict.context,
+            # a loss of its own process is the instance's
+            context={**verdict.context, "instance": row["instance"]} if verdict.cause == LOCAL_LOSS and row["instance"] else verdict.context,
         )
 
 
@@ -107,7 +113,10 @@ def _peer(row: Row, cause: str) -> str:
         return row["mangled_caller"] or row["whole_service"] or ""
     if cause == LOCAL_LOSS:
         return ""
-    return row["caller_in_trace"] or (row["usual_parent"] if row["usual_parent"] != row["service"] else "")
+    if cause == SAMPLED_OUT:
+        return str(row["dropped_by"])
+    usual = row["usual_parent"] if row["usual_parent"] != row["service"] else ""
+    return usual or row["likely_caller"]
 
 
 def _more(row: Row, cause: str) -> dict[str, str | int]:
@@ -117,6 +126,10 @@ def _more(row: Row, cause: str) -> dict[str, str | int]:
         if row["whole_service"] is not None:
             named = {"trace_of_the_parent": trace_id_hex(row["whole_trace_id_high"], row["whole_trace_id_low"])}
         return {**named, "traces_with_this_parent_id": row["traces_with_this_id"], "parent_id_is": row["id_shape"]}
+    if cause == PENDING:
+        return {"seconds_since_it_began": row["elapsed"] // 10**9, "its_parents_last_seconds": round(row["parent_lasts"] / 1e9, 1)}
+    if cause == LOCAL_LOSS and row["absent"] >= ALWAYS * (row["present"] + row["absent"]) and row["absent"] >= MIN_SEEN:
+        return {"shape": FILTERED}
     if cause == SAMPLED_OUT:
         return {"sampling_known_by": row["sampled_by"]}
     if cause in (UPSTREAM_LOSS, UPSTREAM_SILENT):
@@ -142,6 +155,7 @@ def _reported(row: Row) -> dict[str, str | int]:
 
 
 _WHY: Final = {
+    PENDING: "it may still be running, as its like often are",
     PROPAGATION_MANGLED: "its id was changed on the way from {peer}",
     SAMPLED_OUT: "{peer} did not sample it",
     LOCAL_LOSS: "{service} lost it itself",
@@ -150,6 +164,7 @@ _WHY: Final = {
     UNKNOWN: "why is not known",
 }
 _FIX: Final = {
+    PENDING: "Wait: it is decided within ten minutes, and withdrawn if the parent comes.",
     PROPAGATION_MANGLED: "Look at what lies between {peer} and {service}: a proxy that makes up span ids or rewrites headers, or B3 beside W3C headers.",
     SAMPLED_OUT: "Nothing is lost. To have whole traces, let every service use a parent-based sampler, or sample at the tail by trace id.",
     LOCAL_LOSS: "Look at the exporter of {service}: its queue's size and export interval, the flush at shutdown, and spans that are never ended.",
@@ -161,6 +176,11 @@ _FIX: Final = {
 
 def fix(occurrence: Occurrence) -> str:
     """Say where to look, by cause."""
+    if occurrence.context.get("shape") == FILTERED:
+        return (
+            f"The parents of {occurrence.signal_name!r} never come: a processor drops them, or {occurrence.service} never ends them. Drop whole subtrees, not "
+            "single spans, and end spans in a `finally`."
+        )
     return fix_of_reported(occurrence.context) or _FIX[occurrence.cause].format(service=occurrence.service, peer=occurrence.peer or "its caller")
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Ints, Mask, Unsigned, ascending, mix
+from traced.graph.callers import Callers, callers
+from traced.graph.columns import Ints, Unsigned, mix
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations
 from traced.graph.parts import Parts
@@ -24,6 +25,7 @@ LEAST_RANDOM_ID: Final = 2**32
 """Smaller span ids were counted up, not drawn: the same one in many traces means nothing."""
 MIN_ABSENT_SHARE: Final = 0.1
 """Share of an operation's spans without their parent from which on a sampler may be why, that keeps traces in parts: losses are rarer."""
+OFTEN: Final = 0.05
 USUAL: Final = 0.95
 """Share of an operation's parents from which on one of them is the usual one."""
 
@@ -37,23 +39,30 @@ EVIDENCE: Final = pa.schema(
         ("local", pa.int64()),
         ("usual_parent", pa.string()),
         ("caller_in_trace", pa.string()),
+        ("likely_caller", pa.string()),
         ("address_present", pa.int64()),
         ("address_absent", pa.int64()),
         ("sampled", pa.string()),
         ("sampled_by", pa.string()),
+        ("dropped_by", pa.string()),
         ("traces_with_this_id", pa.int64()),
         ("id_shape", pa.string()),
+        ("elapsed", pa.int64()),
+        ("parent_lasts", pa.int64()),
     ],
 )
 """One row an orphan.
 
 `remote`: 1 and 0 as the flags say, -1 where they say nothing. `spans`, `present`, `absent`, `local`: of the orphan's operation, all, those
 with a parent here, without, and with one of their own service. `usual_parent`: the service of nearly all parents, or ''. `caller_in_trace`: a
-service that usually calls this operation and has spans in this trace. `address_*`: of spans of the operation from the same client address.
+service that usually calls this operation and has spans in this trace. `likely_caller`: the one usual caller that the trace leaves
+over, or ''. `address_*`: of spans of the operation from the same client address.
 `sampled`: 'dropped' where a usual caller that has no span in this trace does not sample it, 'kept' where all of them do, or ''.
 `sampled_by`: whether that is known by thresholds, by the order of trace ids in which a caller's traces are cut, or because
-traces are kept in parts. `traces_with_this_id`:
+traces are kept in parts; `dropped_by`: whose sampler it was. `traces_with_this_id`:
 traces in which the same absent id is named. `id_shape`: what the absent id is made of, or ''.
+`elapsed`: how long ago the orphan began, by the clock of arrivals (ns; -1 where all input has come). `parent_lasts`: within how many nanoseconds all
+but one in a hundred of the spans end that are usually its parent.
 """
 
 
@@ -66,8 +75,7 @@ class Orphans:
         rows: of the orphans.
         place: of each orphan's operation in `kin`.
         kin: by the operation's number, what is known of it.
-        callers: a service that usually calls it and has spans in its trace, or ''.
-        elsewhere: those that usually call it and have none.
+        callers: who should have sent their parents.
     """
 
     made: Relation
@@ -75,8 +83,7 @@ class Orphans:
     rows: Ints
     place: Ints
     kin: dict[int, Kin]
-    callers: list[str]
-    elsewhere: list[tuple[str, ...]]
+    callers: Callers
 
 
 class Absences:
@@ -116,49 +123,55 @@ class Absences:
         kin = {number: known.of(seen.operations[number]) for number in numbers.tolist()}
         for number in kin:
             self._learn_addresses(made, seen, number)
-        found = Orphans(made, seen, orphans, place, kin, *self._callers_in_traces(made, seen, orphans, kin))
+        found = Orphans(made, seen, orphans, place, kin, callers(made, seen, orphans, kin))
         # where some that usually call are here and others not, it may be either's span that is missing
-        gone = [service for caller, others in zip(found.callers, found.elsewhere, strict=True) if not caller for service in others]
-        remains = [caller for caller, others in zip(found.callers, found.elsewhere, strict=True) if not others]
-        self.parts.learn(caller_gone=gone, remains=filter(None, remains))
+        pairs = list(zip(found.callers.here, found.callers.elsewhere, strict=True))
+        gone = [service for here, elsewhere in pairs if not here for service in elsewhere]
+        self.parts.learn(caller_gone=gone, remains=[here[0] for here, elsewhere in pairs if here and not elsewhere])
         return found
 
-    def evidence(self, found: Orphans) -> pa.Table:
-        """Give the facts of each orphan of a pass, rows of EVIDENCE."""
+    def evidence(self, found: Orphans, known: Operations, until: int) -> pa.Table:
+        """Give the facts of each orphan of a pass, rows of EVIDENCE; `until` is the clock of arrivals (ns; 0 where all input has come)."""
         made, seen, orphans, place, kin = found.made, found.seen, found.rows, found.place, found.kin
         if not len(orphans):
             return EVIDENCE.empty_table()
         at_addresses = [self._at_addresses(seen.operations[number]) for number in kin]
         addresses = [at_addresses[at].get(address, (0, 0)) for at, address in zip(place.tolist(), _addresses(made, orphans), strict=True)]
         many = [one.absent >= MIN_ABSENT_SHARE * one.spans for one in kin.values()]
-        sampled = self._sampled(made, orphans, found.callers, found.elsewhere, [many[at] for at in place.tolist()])
+        sampled = self._sampled(found, [many[at] for at in place.tolist()])
         of_operation = [
             (one.spans, one.present, one.absent, sum(n for parent, n in one.parents.items() if parent[0] == seen.operations[number][0]), _usual(one))
             for number, one in kin.items()
         ]
+        lasting = np.array([_lasting(one, known) for one in kin.values()], np.int64)[place]
         habits = [pa.array(column).take(pa.array(place)) for column in zip(*of_operation, strict=True)]
         columns = [
             orphans,
             np.where(said_remote(made.forest, orphans), 1, np.where(said_local(made.forest, orphans), 0, -1)),
             *habits,
-            found.callers,
+            [here[0] if here else "" for here in found.callers.here],
+            [found.callers.likely(at) for at in range(len(orphans))],
             *zip(*addresses, strict=True),
             *zip(*sampled, strict=True),
             self._traces_with_ids(made, orphans),
             _shapes(made, orphans),
+            np.maximum(until - made.forest.start[orphans], 0) if until else np.full(len(orphans), -1),
+            lasting,
         ]
         return pa.table([pa.array(column).cast(kind.type) for column, kind in zip(columns, EVIDENCE, strict=True)], schema=EVIDENCE)
 
-    def _sampled(self, made: Relation, orphans: Ints, callers: list[str], elsewhere: list[tuple[str, ...]], many: list[bool]) -> list[tuple[str, str]]:
-        spans = made.forest.spans
-        ids = (np.asarray(spans.column(name))[orphans].tolist() for name in ("trace_id_high", "trace_id_low"))
-        states = spans.column("trace_state").take(pa.array(orphans)).to_pylist()
+    def _sampled(self, found: Orphans, many: list[bool]) -> list[tuple[str, str, str]]:
+        """Say of each orphan's trace what the samplers of its usual callers did with it, how that is known, and who dropped it."""
+        spans = found.made.forest.spans
+        ids = (np.asarray(spans.column(name))[found.rows].tolist() for name in ("trace_id_high", "trace_id_low"))
+        states = spans.column("trace_state").take(pa.array(found.rows)).to_pylist()
         verdicts = []
-        for caller, others, high, low, state, often in zip(callers, elsewhere, *ids, states, many, strict=True):
-            said, by = self.samplers.verdict(others, high, low, state or "") if others else ("", "")
-            if said != "dropped" and often and any(self.parts.kept(service) for service in others):
-                said, by = "dropped", "parts"
-            verdicts.append(("", "") if caller and said == "kept" else (said, by))
+        for here, elsewhere, high, low, state, often in zip(found.callers.here, found.callers.elsewhere, *ids, states, many, strict=True):
+            each = [(service, *self.samplers.verdict((service,), high, low, state or "")) for service in elsewhere]
+            dropped = [(said, by, service) for service, said, by in each if said == "dropped"]
+            dropped += [("dropped", "parts", service) for service in elsewhere if often and not dropped and self.parts.kept(service)]
+            kept = bool(each) and not here and all(said == "kept" for _, said, _ in each)
+            verdicts.append(dropped[0] if dropped else ("kept", "threshold", "") if kept else ("", "", ""))
         return verdicts
 
     # ------------------------------------------------------------------ sampling
@@ -203,39 +216,6 @@ class Absences:
             self._traces_of_id.popitem(last=False)
         return [self._traces_of_id.get(span, (0, 1))[1] if random else 1 for span, random in zip(ids.tolist(), drawn.tolist(), strict=True)]
 
-    def _callers_in_traces(self, made: Relation, seen: Operated, orphans: Ints, kin: dict[int, Kin]) -> tuple[list[str], list[tuple[str, ...]]]:
-        """Name, for each orphan, a service that usually calls its operation and has spans in its trace, and those that have none."""
-        forest, texts = made.forest, made.forest.service.texts
-        width = len(texts)
-        concerned = np.zeros(forest.traces, bool)
-        concerned[forest.trace[orphans]] = True
-        spans = np.flatnonzero(concerned[forest.trace])
-        present = ascending(forest.trace[spans] * width + forest.service.of[spans])
-        found = [""] * len(orphans)
-        elsewhere: list[tuple[str, ...]] = [()] * len(orphans)
-        numbers = {text: code for code, text in enumerate(texts)}
-        for number, one in kin.items():
-            mine = np.flatnonzero(seen.of[orphans] == number)
-            for service in _callers(one, seen.operations[number][0]):
-                here: Mask = np.zeros(len(mine), bool)
-                if service in numbers:
-                    here = np.isin(forest.trace[orphans[mine]] * width + numbers[service], present)
-                for at, is_here in zip(mine.tolist(), here.tolist(), strict=True):
-                    if is_here:
-                        found[at] = found[at] or service
-                    else:
-                        elsewhere[at] = (*elsewhere[at], service)
-        return found, elsewhere
-
-
-def _callers(kin: Kin, own: str) -> list[str]:
-    """Name the other services that call an operation, the most frequent first."""
-    services: Counter[str] = Counter()
-    for parent, times in kin.parents.items():
-        if parent[0] != own and times > 0:
-            services[parent[0]] += times
-    return [service for service, _ in services.most_common()]
-
 
 def _usual(kin: Kin) -> str:
     services: Counter[str] = Counter()
@@ -245,6 +225,12 @@ def _usual(kin: Kin) -> str:
         return ""
     service, number = services.most_common(1)[0]
     return service if number >= USUAL * services.total() else ""
+
+
+def _lasting(kin: Kin, known: Operations) -> int:
+    """Bound how long the spans last that are usually the parent of an operation's."""
+    often = [parent for parent, number in kin.parents.items() if number >= OFTEN * kin.present]
+    return max((known.of(parent).longest_nanos for parent in often), default=0)
 
 
 def _addresses(made: Relation, rows: Ints) -> list[str]:

@@ -16,6 +16,7 @@ LOCAL_LOSS: Final = "local_loss"
 UPSTREAM_SILENT: Final = "upstream_silent"
 UPSTREAM_LOSS: Final = "upstream_loss"
 UNKNOWN: Final = "unknown"
+PENDING: Final = "pending"
 
 MIN_SEEN: Final = 20
 """Spans of an operation from which on its habits are known."""
@@ -23,6 +24,8 @@ MIN_CONSTANT_TRACES: Final = 3
 MIN_SILENT_SHARE: Final = 0.75
 """Lower bound of the share without a parent from which on its caller reports nothing: nine of nine."""
 MOSTLY: Final = 0.95
+LONGEST_PENDING: Final = 600 * 10**9
+"""So long (ns) a parent may still be running; after that it is decided what became of it."""
 
 _RECEIVING: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
 
@@ -61,10 +64,11 @@ _SURE: Final = {"flags": 0.97, "habit": 0.95, "kind": 0.85, "": 0.5}
 
 def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # noqa: FBT001 - a fact, not a switch
     """Give the cause and the chance that it is right."""
-    if remote is not False and row["mangled_span_id"]:
-        return PROPAGATION_MANGLED, round(max(0.6, row["mangled_confidence"]), 4)
-    if row["whole_service"] is not None or row["id_shape"] or row["traces_with_this_id"] >= MIN_CONSTANT_TRACES:
-        return PROPAGATION_MANGLED, 0.97
+    mangled = _mangled(row, remote)
+    if mangled:
+        return PROPAGATION_MANGLED, mangled
+    if 0 <= row["elapsed"] < min(row["parent_lasts"], LONGEST_PENDING):
+        return PENDING, 0.8
     if remote is False:
         return LOCAL_LOSS, _SURE[by]
     if row["sampled"] == "dropped":
@@ -72,6 +76,14 @@ def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # 
     if remote is None:
         return UNKNOWN, 0.5
     return _upstream(row, by)
+
+
+def _mangled(row: Facts, remote: bool | None) -> float:  # noqa: FBT001 - a fact, not a switch
+    """Give the chance that the parent's id was changed on the way; 0 where nothing says so."""
+    if remote is not False and row["mangled_span_id"]:
+        return float(round(max(0.6, row["mangled_confidence"]), 4))
+    known = row["whole_service"] is not None or bool(row["id_shape"]) or row["traces_with_this_id"] >= MIN_CONSTANT_TRACES
+    return 0.97 if known else 0.0
 
 
 def _upstream(row: Facts, by: str) -> tuple[str, float]:

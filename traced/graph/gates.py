@@ -23,13 +23,14 @@ class Gates:
         self._same = [_together(callers, receivers, name) for name in ("http_request_method", "rpc_method", "rpc_service", "messaging_destination")]
         self._status = _together(callers, receivers, "response_status", _http_status)
         self._message = _together(callers, receivers, "messaging_message_id")
+        self._service = _together(callers, receivers, "service_name")
         self._path = _coded([path_of(*parts) for parts in _texts(callers, "url_path", "url_full")])
         self._target = _coded(list(zip(*_texts_apart(receivers, "url_path", "url_full", "http_route"), strict=True)))
 
     def agree(self, caller: Ints, receiver: Ints, same_trace: Mask) -> Mask:
         """Say of pairs of rows whether nothing contradicts; what one side does not say does not.
 
-        Within one trace another path is no contradiction: something between them may have rewritten it.
+        Within one trace another path is no contradiction, where another service was called: something between them may have rewritten it.
         """
         fits = np.ones(len(caller), bool)
         for mine, theirs in (*self._same, self._status, self._message):
@@ -40,7 +41,8 @@ class Gates:
         pairs, place = np.unique(codes[caller] * len(targets) + kinds[receiver], return_inverse=True)
         verdict = np.array([_paths_agree(paths[p // len(targets)], *targets[p % len(targets)]) for p in pairs.tolist()], bool)
         if len(pairs):
-            fits &= verdict[place] | same_trace
+            mine, theirs = self._service
+            fits &= verdict[place] | (same_trace & (mine[caller] != theirs[receiver]))
         return fits
 
     def same_message(self, caller: Ints, receiver: Ints) -> Mask:

@@ -151,16 +151,20 @@ class History:
         windows = (self._before.aliases, self._now.aliases)
         return frozenset(service for window in windows for service, number in window.get(address, _NOBODY).items() if service and number > 0)
 
-    def unanswered(self) -> dict[str, tuple[int, int]]:
-        """Give, by peer name, the calls that nobody answered with a span though somebody answered them, and those that a span answered."""
-        together: dict[str, tuple[int, int]] = {}
+    def unanswered(self) -> dict[str, int]:
+        """Give, by peer name, the calls that were answered there, of services whose calls to it no span ever answered."""
+        together: dict[tuple[str, str], tuple[int, int]] = {}
         for window in (self._before, self._now):
-            for (_, _, peer, outcome), callees in window.slots.items():
+            for (service, _, peer, outcome), callees in window.slots.items():
                 if peer:
-                    silent, spoken = together.get(peer, (0, 0))
+                    silent, spoken = together.get((service, peer), (0, 0))
                     named = callees.total() - callees[""]
-                    together[peer] = (silent + (callees[""] if answered_by_service(outcome) else 0), spoken + named)
-        return together
+                    together[service, peer] = (silent + (callees[""] if answered_by_service(outcome) else 0), spoken + named)
+        by_peer: Counter[str] = Counter()
+        for (_, peer), (silent, spoken) in together.items():
+            if not spoken:
+                by_peer[peer] += silent
+        return dict(by_peer)
 
     def tables(self) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and `instance_history`."""

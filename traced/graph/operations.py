@@ -24,8 +24,10 @@ Operation = tuple[str, int, str]
 
 MAX_OPERATIONS: Final = 20_000
 MAX_RELATIVES: Final = 64
+ALL_BUT: Final = 0.99
 """Parents, and callees, remembered of one operation."""
 
+_BITS: Final = 65
 _CALL: Final = CONNECTION_TYPES.index(ConnectionType.CALL)
 _MESSAGE: Final = CONNECTION_TYPES.index(ConnectionType.MESSAGING_SYSTEM)
 
@@ -42,6 +44,7 @@ class Kin:
         parents: by the parent's operation.
         callees: how many of the spans reached a service by `straight_calls`, by that service.
         rejoined: of the roots, those whose caller was found in another trace, by its service.
+        durations: the spans' durations, by the number of bits of their nanoseconds.
     """
 
     spans: int = 0
@@ -51,6 +54,7 @@ class Kin:
     parents: Counter[Operation] = field(default_factory=Counter)
     callees: Counter[str] = field(default_factory=Counter)
     rejoined: Counter[str] = field(default_factory=Counter)
+    durations: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Kin, sign: int = 1) -> int:
         """Add another's counts, or take them back; give how many relatives a limit left out."""
@@ -58,8 +62,20 @@ class Kin:
         self.roots += sign * other.roots
         self.linked += sign * other.linked
         self.absent += sign * other.absent
+        for bits, number in other.durations.items():
+            self.durations[bits] += sign * number
         relatives = ((self.parents, other.parents), (self.callees, other.callees), (self.rejoined, other.rejoined))
         return sum(_add(mine, theirs, sign) for mine, theirs in relatives)
+
+    @property
+    def longest_nanos(self) -> int:
+        """Bound the duration that all but one in a hundred of the spans keep within, to a power of two; 0 of none."""
+        rest = self.durations.total() * ALL_BUT
+        for bits in sorted(self.durations):
+            rest -= self.durations[bits]
+            if rest <= 0:
+                return 1 << bits
+        return 0
 
     @property
     def present(self) -> int:
@@ -102,6 +118,9 @@ def kin(made: Relation, seen: Operated) -> dict[Operation, Kin]:
     rootless = forest.root & ~made.calls.linked
     numbers = [np.bincount(of[mask], minlength=count).tolist() for mask in (slice(None), rootless, forest.root & made.calls.linked, forest.absent)]
     result = {operation: Kin(*values) for operation, *values in zip(operations, *numbers, strict=True)}
+    lasted = np.frexp(np.maximum(forest.end - forest.start, 0).astype(np.float64))[1].astype(np.int64)
+    for at, bits, number in _pairs(of, lasted, _BITS):
+        result[operations[at]].durations[bits] += number
     child = np.flatnonzero(forest.parent >= 0)
     for below, above, number in _pairs(of[child], of[forest.parent[child]], count):
         result[operations[below]].parents[operations[above]] += number
@@ -215,14 +234,24 @@ class Operations:
 
 def _dump(window: Mapping[Operation, Kin]) -> list[Any]:
     return [
-        [*operation, k.spans, k.roots, k.linked, k.absent, [[*parent, n] for parent, n in k.parents.items()], dict(k.callees), dict(k.rejoined)]
+        [
+            *operation,
+            k.spans,
+            k.roots,
+            k.linked,
+            k.absent,
+            [[*parent, n] for parent, n in k.parents.items()],
+            dict(k.callees),
+            dict(k.rejoined),
+            list(k.durations.items()),
+        ]
         for operation, k in window.items()
     ]
 
 
 def _load(rows: list[Any]) -> dict[Operation, Kin]:
     window = {}
-    for service, kind, name, spans, roots, linked, absent, parents, callees, rejoined in rows:
+    for service, kind, name, spans, roots, linked, absent, parents, callees, rejoined, durations in rows:
         above = Counter({(p_service, p_kind, p_name): n for p_service, p_kind, p_name, n in parents})
-        window[service, kind, name] = Kin(spans, roots, linked, absent, above, Counter(callees), Counter(rejoined))
+        window[service, kind, name] = Kin(spans, roots, linked, absent, above, Counter(callees), Counter(rejoined), Counter(dict(durations)))
     return window

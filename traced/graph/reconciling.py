@@ -99,7 +99,7 @@ def _blamed(causes: pa.Table, forest: Forest) -> list[tuple[str, str]]:
     instances = forest.codes["service_instance_id"]
     own = [forest.service.texts[code] for code in forest.service.of[rows]]
     at = [instances.texts[code] for code in instances.of[rows]]
-    columns = [causes.column(name).to_pylist() for name in ("cause", "caller_in_trace", "usual_parent")]
+    columns = [causes.column(name).to_pylist() for name in ("cause", "likely_caller", "usual_parent")]
     return [
         (mine, instance) if cause == LOCAL_LOSS else (here or (usual if usual != mine else ""), elsewhere)
         for mine, instance, cause, here, usual, elsewhere in zip(own, at, *columns, _instances(forest, rows, columns[1]), strict=True)

@@ -84,7 +84,7 @@ class Callees:
         answering = [history.answered((row["service_name"], row["called"], row["peer_name"])) for row in rows]
         self._note(rows, answering)
         unanswered = history.unanswered()
-        facts = [self._facts(row, callees, unanswered, samplers, parts) for row, callees in zip(rows, answering, strict=True)]
+        facts = [self._facts(row, callees, unanswered, history, samplers, parts) for row, callees in zip(rows, answering, strict=True)]
         columns = [pa.array(column, kind) for column, kind in zip(zip(*facts, strict=True), _FACTS.values(), strict=True)]
         return pa.table([*lonely.columns, *columns], schema=LONELY)
 
@@ -96,13 +96,15 @@ class Callees:
             if known is not None and _is_call(row) and start > known.last and len(known.calls) < MAX_CALLS and answered_by_service(row["outcome"]):
                 known.calls.append(start)
 
-    def _facts(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, tuple[int, int]], samplers: Samplers, parts: Parts) -> _Verdict:
+    def _facts(
+        self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
+    ) -> _Verdict:
         sampled, by = samplers.verdict(tuple(sorted(callees)), row["trace_id_high"], row["trace_id_low"], row["trace_state"]) if callees else ("", "")
         if not sampled and row["without"] and parts.kept(row["service_name"]):
             sampled, by = "dropped", "parts"
-        return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered))
+        return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered, history))
 
-    def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, tuple[int, int]]) -> tuple[str, str, int, int]:
+    def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History) -> tuple[str, str, int, int]:
         peer = row["peer_name"]
         if not _is_call(row) or not answered_by_service(row["outcome"]):
             return "", "", 0, 0
@@ -112,8 +114,11 @@ class Callees:
             if known is not None and len(known.calls) >= MIN_CALLS and row["start_time_unix_nano"] > known.last:
                 return name, WENT_SILENT, len(known.calls), known.last
             return "", "", 0, 0
-        silent, spoken = unanswered.get(peer, (0, 0))
-        if callees or spoken or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
+        silent = unanswered.get(peer, 0)
+        # a sidecar before the silent service answers to its name; what it calls by that name is the service itself
+        reached = history.reached(peer)
+        others = bool(reached) and row["service_name"] not in reached
+        if callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
             return "", "", 0, 0
         return service_of(peer), "", silent, 0
 
