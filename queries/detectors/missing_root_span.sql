@@ -1,6 +1,6 @@
 -- Which traces have no root, and which of their orphans stands topmost?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, spans BIGINT, absent BIGINT, cause VARCHAR, cause_confidence DOUBLE
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, spans BIGINT, absent BIGINT, cause VARCHAR, cause_confidence DOUBLE, begins BOOLEAN
 -- driven by: pass_suspects
 WITH topmost AS (
     SELECT
@@ -25,7 +25,8 @@ SELECT
     topmost.spans,
     topmost.absent,
     c.cause,
-    c.confidence AS cause_confidence
+    c.confidence AS cause_confidence,
+    c.begins
 FROM topmost
 JOIN pass_suspects s ON s.row = topmost.row
 JOIN orphan_causes c ON c.row = topmost.row

@@ -56,7 +56,7 @@ def test_the_finding_says_who_lost_how_many_why_and_what_to_do() -> None:
     (found,) = look(measured(412), capacity).found("orphan_span").values()
     assert (found.cause, found.peer, found.confidence) == ("upstream_loss", "web", 0.99)
     assert sentence(found, 1) == (
-        "1 'cart server' span names a parent that never arrived: web lost it; the exporter of web (instance web-1) dropped 412 spans, queue full."
+        "1 'cart server' span names a parent that never arrived: a span of web was lost; the exporter of web (instance web-1) dropped 412 spans, queue full."
     )
     assert fix(found) == (
         "Enlarge the queue of web (OTEL_BSP_MAX_QUEUE_SIZE, now 64), or export more often (OTEL_BSP_SCHEDULE_DELAY); see whether its endpoint is slow."
@@ -69,7 +69,7 @@ def test_the_finding_says_who_lost_how_many_why_and_what_to_do() -> None:
 
 def test_every_reason_has_its_words_and_its_fix() -> None:
     (found,) = look(measured(3, reason="already_shutdown")).found("orphan_span").values()
-    assert sentence(found, 1).endswith("web lost it; the exporter of web (instance web-1) dropped 3 spans, already shut down.")
+    assert sentence(found, 1).endswith("a span of web was lost; the exporter of web (instance web-1) dropped 3 spans, already shut down.")
     assert fix(found) == "Let web end its spans before it shuts its SDK down."
     (found,) = look(measured(3, Quantity.EXPORT_FAILED, reason="UNAVAILABLE")).found("orphan_span").values()
     assert sentence(found, 1).endswith("the exporter of web (instance web-1) failed to send 3 spans, UNAVAILABLE.")
@@ -78,7 +78,7 @@ def test_every_reason_has_its_words_and_its_fix() -> None:
     assert sentence(found, 1).endswith("dropped 3 spans.")
     assert fix(found) == "See why the span processor of web drops spans: it names no reason."
     (found,) = look(measured(3, Quantity.COLLECTOR_SEND_FAILED, service="otelcol", instance="", reason="")).found("orphan_span").values()
-    assert sentence(found, 1).endswith("web lost it; meanwhile the Collector otelcol failed to send 3 spans.")
+    assert sentence(found, 1).endswith("a span of web was lost; meanwhile the Collector otelcol failed to send 3 spans.")
     assert fix(found).startswith("Look at the exporter of web")
 
 
@@ -86,7 +86,7 @@ def test_without_measurements_nothing_is_different() -> None:
     (plain,) = look().found("orphan_span").values()
     assert (plain.confidence, plain.cause) == (0.97, "upstream_loss")
     assert not [name for name in plain.context if name.startswith("lost")]
-    assert sentence(plain, 1).endswith(": web lost it.")
+    assert sentence(plain, 1).endswith(": a span of web was lost.")
 
 
 def test_a_trace_whose_loss_may_still_be_reported_is_looked_at_again() -> None:
@@ -132,13 +132,13 @@ def test_a_count_that_comes_after_the_orphan_was_judged_is_in_the_finding_a_minu
     run.analysis.inbox.measured((measured(0, until=1),))
     run.at(40)
     before = next(f for f in run.ledger.findings() if f.id == "orphan_span")
-    assert before.message.endswith("web lost it.")
+    assert before.message.endswith("a span of web was lost.")
     run.analysis.inbox.measured((measured(412, until=60),))
     run.at(70)
     assert next(f for f in run.ledger.findings() if f.id == "orphan_span").message == before.message
     run.at(101)
     after = next(f for f in run.ledger.findings() if f.id == "orphan_span")
-    assert after.message.endswith("web lost it; the exporter of web (instance web-1) dropped 412 spans, queue full.")
+    assert after.message.endswith("a span of web was lost; the exporter of web (instance web-1) dropped 412 spans, queue full.")
     assert (after.fingerprint, after.count) == (before.fingerprint, 1)
     assert run.counter("traced_traces_reanalyzed") == 1
     assert sum(run.counters()[key] for key in run.counters() if key[0] == "found" and key[1] == "orphan_span") == 1
@@ -166,11 +166,11 @@ def test_files_may_hold_metrics_anywhere() -> None:
     for requests in ([metrics, *traces], [*traces, metrics], [metrics, *traces, metrics]):
         report = analyze_requests(requests, load())
         (found,) = (f for f in report.findings if f.id == "orphan_span")
-        assert found.message.endswith("web lost it; the exporter of web (instance web-1) dropped 412 spans, queue full.")
+        assert found.message.endswith("a span of web was lost; the exporter of web (instance web-1) dropped 412 spans, queue full.")
     assert report.as_dict()["input"]["data_points"] == 2
     (plain,) = (f for f in analyze_requests(traces, load()).findings if f.id == "orphan_span")
     assert plain.fingerprint == found.fingerprint
-    assert plain.message.endswith("web lost it.")
+    assert plain.message.endswith("a span of web was lost.")
 
 
 def test_a_broken_request_of_metrics_is_told_and_costs_nothing_else() -> None:

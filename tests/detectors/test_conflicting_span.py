@@ -24,7 +24,23 @@ FIRES: Fires = {
     "two services with one name for it, but other times": (["cart SERVER a name=x ~1ms", "stock SERVER a name=x ~2ms"], {"a": {}}),
     "five receivers that took one sender's id": (
         ["shop CLIENT a", *[f"pusher SERVER a name=receive +{n}ms ~1ms" for n in range(1, 6)]],
-        {"a": {"repeats": 4}},
+        {"a": {"repeats": 4, "level": Level.IMPROVEMENT, "cause": "sender_id"}},
+    ),
+    "a message that two services took under its sender's id": (
+        ["shop PRODUCER a", "billing CONSUMER a name=take +1ms ~1ms", "audit CONSUMER a name=take +2ms ~1ms"],
+        {"a": {"level": Level.IMPROVEMENT, "cause": "sender_id", "repeats": 1}},
+    ),
+    "receivers of one name, but nobody who sent": (
+        [f"pusher SERVER a name=receive +{n}ms ~1ms" for n in range(1, 4)],
+        {"a": {"level": Level.VIOLATION, "cause": ""}},
+    ),
+    "two senders of one id beside a receiver": (
+        ["web CLIENT a name=x", "web CLIENT a name=y", "cart SERVER a"],
+        {"a": {"level": Level.VIOLATION, "cause": ""}},
+    ),
+    "receivers of one sender that do different things": (
+        ["shop CLIENT a", "cart SERVER a name=x +1ms ~1ms", "cart SERVER a name=x +2ms ~1ms", "cart SERVER a name=y +3ms ~1ms"],
+        {"a": {"level": Level.VIOLATION, "cause": "", "repeats": 2}},
     ),
     "a third span beside the halves of a shared id": (["web CLIENT a", "cart SERVER a name=x", "stock SERVER a name=y"], {"a": {}}),
 }
@@ -44,6 +60,10 @@ STAYS_SILENT: Silent = {
     "an INTERNAL span with the id of a SERVER": ["web SERVER a", "web INTERNAL a"],
     "one CLIENT answered by two SERVERs": ["web CLIENT a", "cart SERVER b<a", "stock SERVER c<a"],
     "a broker's redelivery, with ids of its own": ["shop PRODUCER p", "billing CONSUMER k<p", "billing CONSUMER r<p +5s"],
+    "two services that took one message, each with a span of its own": ["shop PRODUCER p", "billing CONSUMER k<p", "audit CONSUMER m<p"],
+    "a sender that came twice beside its receiver": ["shop CLIENT a", "shop CLIENT a", "pusher SERVER a"],
+    "a receiver that took its sender's id and came twice": ["shop CLIENT a", "pusher SERVER a", "pusher SERVER a"],
+    "a second try with an id of its own": ["web CLIENT a", "cart SERVER a +1ms ~1ms", "cart SERVER b<a +5ms ~1ms"],
     "a trace that was seen by two Collectors": ["web SERVER a", "web CLIENT b<a", "web SERVER a @30s", "web CLIENT b<a @30s"],
 }
 

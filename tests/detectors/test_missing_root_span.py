@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cases import Expected, Fires, Silent, check_fires, check_silent, fires, stays_silent
 from looking import look
+from spans import many
 
 DETECTOR = "missing_root_span"
 
@@ -17,11 +18,27 @@ FIRES: Fires = {
     "a tree below a lost root": (["web CLIENT b<x", "cart SERVER c<b", "cart INTERNAL d<c"], {"b": {"missing": "x", "spans": 3}}),
     "several children of the lost root: the first to begin, and one missing span": (
         ["web CLIENT c<x +5ms", "web CLIENT b<x +2ms", "web CLIENT d<x +9ms"],
-        {"b": {"missing": "x", "spans_without_parent": 1, "confidence": 0.85, "cause": "local_loss"}},
+        {"b": {"missing": "x", "spans_without_parent": 1, "confidence": 0.5, "cause": "unknown"}},
     ),
     "two absent parents: either may be the root, or neither": (
         ["web CLIENT b<x +1ms", "cart SERVER c<y +2ms"],
-        {"b": {"missing": "x", "spans_without_parent": 2, "confidence": 0.765}},
+        {"b": {"missing": "x", "spans_without_parent": 2, "confidence": 0.45}},
+    ),
+    "traces of the kind begin with the absent parent: its service lost the root": (
+        [*many(2, "web SERVER a", "web CLIENT b<a"), "web CLIENT lost:b<x"],
+        {"lost:b": {"cause": "local_loss", "confidence": 0.85, "parent_begins_traces": True}},
+    ),
+    "two levels lost, both of the service that begins such traces": (
+        [*many(25, "web INTERNAL a", "web CLIENT c<a", "cart SERVER s<c"), "cart SERVER lost:s<x"],
+        {"lost:s": {"cause": "upstream_loss", "parent_begins_traces": True}},
+    ),
+    "the absent parent is another service's than the root": (
+        [*many(25, "web CLIENT a", "cart SERVER s<a", "cart CLIENT b<s"), "cart CLIENT lost:b<x"],
+        {"lost:b": {"cause": "unknown", "confidence": 0.5, "parent_begins_traces": False}},
+    ),
+    "the absent parent is the caller's, and the root another's": (
+        [*many(25, "web CLIENT a", "cart SERVER s<a", "cart CLIENT b<s", "stock SERVER t<b"), "stock SERVER lost:t<x"],
+        {"lost:t": {"cause": "unknown", "parent_begins_traces": False}},
     ),
     "one in each of two traces": (["web CLIENT one:b<x", "web CLIENT two:b<x"], {"one:b": {}, "two:b": {}}),
     "a consumer whose producer's trace was lost": (["billing CONSUMER k<p"], {"k": {}}),

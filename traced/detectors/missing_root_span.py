@@ -2,8 +2,9 @@
 
 Criteria:
     The trace has settled, none of its spans is without a parent id, and none of them is its own ancestor. One occurrence a
-    trace, at its topmost orphan: the one that began first, with the cause that `orphan_span` has there. Where that span's caller did not
-    sample the trace, nothing is said; where it reports nothing at all, it is information.
+    trace, at its topmost orphan: the one that began first, with the cause that `orphan_span` has there. A loss is the root's cause only if the
+    service of the orphan's usual parent begins such traces, by those that came whole; else the root is further up, and why it is absent is `unknown`.
+    Where that span's caller did not sample the trace, nothing is said; where it reports nothing at all, it is information.
 
 Rationale:
     Without the root nobody knows what was asked for, by whom, or how long it took in all; searches by root and by trace duration
@@ -21,32 +22,38 @@ When it is wrong:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from traced.detectors import Row, iterate
-from traced.graph.causes import UPSTREAM_SILENT
+from traced.graph.causes import LOCAL_LOSS, UNKNOWN, UPSTREAM_LOSS, UPSTREAM_SILENT
 from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_root_span"
 LEVEL = Level.VIOLATION
 WHOLE_VIEW = True
 
+_UNDECIDED: Final = 0.5
+
 
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     """Turn each rootless trace into an occurrence."""
     for trace_id, row in iterate(rows):
+        # whose span the orphan's parent was says nothing of a root that lies in another service
+        elsewhere = row["cause"] in (LOCAL_LOSS, UPSTREAM_LOSS) and not row["begins"]
+        sure = _UNDECIDED if elsewhere else row["cause_confidence"]
         yield Occurrence(
             id=ID,
             level=Level.INFORMATION if row["cause"] == UPSTREAM_SILENT else LEVEL,
-            cause=row["cause"],
+            cause=UNKNOWN if elsewhere else row["cause"],
             trace_id=trace_id,
             span_id=row["span_id"],
             service=row["service"],
             signal_name=row["signal_name"],
             time_unix_nano=row["time_unix_nano"],
             # with several absent parents the root may be any of them, or none
-            confidence=round((1.0 if row["absent"] == 1 else 0.9) * row["cause_confidence"], 4),
+            confidence=round((1.0 if row["absent"] == 1 else 0.9) * sure, 4),
             missing_span_id=row["missing_span_id"],
-            context={"spans": row["spans"], "spans_without_parent": row["absent"]},
+            context={"spans": row["spans"], "spans_without_parent": row["absent"], "parent_begins_traces": row["begins"]},
         )
 
 

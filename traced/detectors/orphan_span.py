@@ -33,7 +33,8 @@ When it is wrong:
     That a parent is absent is near certain; doubt belongs to the cause, and the confidence is that of the cause. Where spans carry no flags
     (`Span.flags`, bits 8 and 9), kind and habit decide whether the parent was in the same process. A caller that is external (a browser, another
     team's gateway) is silent and no fault of yours: then the finding is an improvement at most. With few calls there is no habit yet, and the cause
-    is `unknown`.
+    is `unknown`. The cause says whose span it was, not where on its way it was lost: a Collector, or an extract that was cut, looks like the exporter.
+    Where many services lose spans at one time, look for what lies behind all of them.
 """
 
 from __future__ import annotations
@@ -158,16 +159,17 @@ _WHY: Final = {
     PENDING: "it may still be running, as its like often are",
     PROPAGATION_MANGLED: "its id was changed on the way from {peer}",
     SAMPLED_OUT: "{peer} did not sample it",
-    LOCAL_LOSS: "{service} lost it itself",
+    LOCAL_LOSS: "a span of {service} itself was lost",
     UPSTREAM_SILENT: "its caller reports nothing",
-    UPSTREAM_LOSS: "{peer} lost it",
+    UPSTREAM_LOSS: "a span of {peer} was lost",
     UNKNOWN: "why is not known",
 }
 _FIX: Final = {
     PENDING: "Wait: it is decided within ten minutes, and withdrawn if the parent comes.",
     PROPAGATION_MANGLED: "Look at what lies between {peer} and {service}: a proxy that makes up span ids or rewrites headers, or B3 beside W3C headers.",
     SAMPLED_OUT: "Nothing is lost. To have whole traces, let every service use a parent-based sampler, or sample at the tail by trace id.",
-    LOCAL_LOSS: "Look at the exporter of {service}: its queue's size and export interval, the flush at shutdown, and spans that are never ended.",
+    LOCAL_LOSS: "Look at the exporter of {service}: its queue's size and export interval, the flush at shutdown, and spans that are never ended; "
+    "then at the Collector before it, first of all if other services lose spans too.",
     UPSTREAM_SILENT: "Instrument what calls {service} so, or point its exporter here; if it is external, nothing is wrong with {service}.",
     UPSTREAM_LOSS: "Look at the exporter of {peer}: its queue's size, timeouts, the flush at shutdown; then at the Collector before it.",
     UNKNOWN: "Let SDKs send Span.flags (OTLP 1.1 and newer) and, where they sample by probability, the threshold in tracestate: then this can be told.",

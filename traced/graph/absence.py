@@ -26,6 +26,8 @@ LEAST_RANDOM_ID: Final = 2**32
 MIN_ABSENT_SHARE: Final = 0.1
 """Share of an operation's spans without their parent from which on a sampler may be why, that keeps traces in parts: losses are rarer."""
 OFTEN: Final = 0.05
+MAX_CLIMB: Final = 16
+"""Levels of usual parents that are climbed to see where traces begin."""
 USUAL: Final = 0.95
 """Share of an operation's parents from which on one of them is the usual one."""
 
@@ -49,6 +51,7 @@ EVIDENCE: Final = pa.schema(
         ("id_shape", pa.string()),
         ("elapsed", pa.int64()),
         ("parent_lasts", pa.int64()),
+        ("begins", pa.bool_()),
     ],
 )
 """One row an orphan.
@@ -62,7 +65,7 @@ over, or ''. `address_*`: of spans of the operation from the same client address
 traces are kept in parts; `dropped_by`: whose sampler it was. `traces_with_this_id`:
 traces in which the same absent id is named. `id_shape`: what the absent id is made of, or ''.
 `elapsed`: how long ago the orphan began, by the clock of arrivals (ns; -1 where all input has come). `parent_lasts`: within how many nanoseconds all
-but one in a hundred of the spans end that are usually its parent.
+but one in a hundred of the spans end that are usually its parent. `begins`: the service that is usually its parent's also begins its traces.
 """
 
 
@@ -144,6 +147,7 @@ class Absences:
             for number, one in kin.items()
         ]
         lasting = np.array([_lasting(one, known) for one in kin.values()], np.int64)[place]
+        begins = np.array([_begins(one, known) for one in kin.values()], bool)[place]
         habits = [pa.array(column).take(pa.array(place)) for column in zip(*of_operation, strict=True)]
         columns = [
             orphans,
@@ -157,6 +161,7 @@ class Absences:
             _shapes(made, orphans),
             np.maximum(until - made.forest.start[orphans], 0) if until else np.full(len(orphans), -1),
             lasting,
+            begins,
         ]
         return pa.table([pa.array(column).cast(kind.type) for column, kind in zip(columns, EVIDENCE, strict=True)], schema=EVIDENCE)
 
@@ -231,6 +236,22 @@ def _lasting(kin: Kin, known: Operations) -> int:
     """Bound how long the spans last that are usually the parent of an operation's."""
     often = [parent for parent, number in kin.parents.items() if number >= OFTEN * kin.present]
     return max((known.of(parent).longest_nanos for parent in often), default=0)
+
+
+def _begins(kin: Kin, known: Operations) -> bool:
+    """Say whether the service of an operation's usual parent also begins its traces: from there up nothing is another's."""
+    services = set()
+    for _ in range(MAX_CLIMB):
+        if not kin.present:
+            return False
+        parent = max(kin.parents, key=lambda one: (kin.parents[one], one))
+        services.add(parent[0])
+        if len(services) > 1:
+            return False
+        kin = known.of(parent)
+        if kin.spans and 2 * (kin.roots + kin.linked) >= kin.spans:
+            return True
+    return False
 
 
 def _addresses(made: Relation, rows: Ints) -> list[str]:

@@ -114,7 +114,8 @@ class History:
                 continue
             known["lower"] = max(known["lower"], row["lower"])
             known["upper"] = min(known["upper"], row["upper"])
-            known["pairs"] += row["pairs"]
+            for name in ("pairs", "ahead", "behind"):
+                known[name] = known.get(name, 0) + row[name]  # a state of an earlier version has not all of them
             known["seen"] = True
             for name in ("median_duration", "trace_id_high", "trace_id_low", "span_id", "start_time_unix_nano"):
                 known[name] = row[name]
@@ -191,11 +192,11 @@ class History:
             upper = now["upper"] if before is None else min(now["upper"], before["upper"])
             if before is not None and lower > upper:
                 lower, upper, before = now["lower"], now["upper"], None  # the clock was set meanwhile: only the present counts
-            pairs = now["pairs"] + (before["pairs"] if before else 0)
+            pairs, ahead, behind = (now.get(name, 0) + (before.get(name, 0) if before else 0) for name in ("pairs", "ahead", "behind"))
             facts = {**now, "seen": now["seen"] and pairs >= MIN_CLOCK_PAIRS and self._worth_showing(key, lower, upper)}
-            rows.append((*key, lower, upper, pairs, *(facts[name] for name in _CLOCK_FACTS)))
-        names = ["client_clock", "server_clock", "lower", "upper", "pairs", *_CLOCK_FACTS]
-        kinds = [pa.string()] * 2 + [pa.int64()] * 3 + list(_CLOCK_FACTS.values())
+            rows.append((*key, lower, upper, pairs, ahead, behind, *(facts[name] for name in _CLOCK_FACTS)))
+        names = ["client_clock", "server_clock", "lower", "upper", "pairs", "ahead", "behind", *_CLOCK_FACTS]
+        kinds = [pa.string()] * 2 + [pa.int64()] * 5 + list(_CLOCK_FACTS.values())
         return _table(rows, names, kinds)
 
     def _worth_showing(self, key: tuple[str, str], lower: int, upper: int) -> bool:

@@ -92,7 +92,7 @@ def _suspects(made: Relation) -> Mask:
 
 
 def _twins(made: Relation) -> pa.Table:
-    """Give spans whose id another span of their side bears, beside that span (`first_…`), and whether they say the same (`same`)."""
+    """Give spans whose id another span of their side bears, beside that span (`first_…`), whether they say the same (`same`), and have a sender."""
     rows = np.flatnonzero(made.forest.same_side >= 0)
     ids = ["trace_id_high", "trace_id_low", "span_id"]
     content = ["service_name", "service_instance_id", "name", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "status_code"]
@@ -103,11 +103,11 @@ def _twins(made: Relation) -> pa.Table:
     same = np.ones(len(rows), bool)
     for name in content[2:]:
         same &= np.asarray(pc.equal(own.column(name), first.column(name)))
-    return own.append_column("same", pa.array(same))
+    return own.append_column("same", pa.array(same)).append_column("has_sender", pa.array(made.forest.sender[rows] >= 0))
 
 
 def _beside_stored(forest: Forest, repeats: pa.Table) -> pa.Table:
-    """Give repeats with name and times of the stored span of the same trace, span id and kind (null where it is not here).
+    """Give repeats with name and times of the stored span of the same trace, span id and kind (null where it is not here), and whether that has a sender.
 
     One without a service's name belongs to the service of that stored span, which an ancestor may have named.
     """
@@ -116,6 +116,7 @@ def _beside_stored(forest: Forest, repeats: pa.Table) -> pa.Table:
     stored = forest.spans.select(["name", "start_time_unix_nano", "end_time_unix_nano"]).take(pa.array(row, mask=row < 0))
     for name in stored.column_names:
         repeats = repeats.append_column(f"stored_{name}", stored.column(name))
+    repeats = repeats.append_column("has_sender", pa.array((row >= 0) & (forest.sender[row] >= 0) if forest.count else np.zeros(len(row), bool)))
     services = [
         name or (forest.service.texts[forest.service.of[at]] if at >= 0 else UNKNOWN_SERVICE)
         for name, at in zip(repeats.column("service_name").to_pylist(), row.tolist(), strict=True)
