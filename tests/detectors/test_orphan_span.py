@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from cases import Expected, Fires, Silent, check_fires, check_silent, fires, stays_silent
 from looking import NOW, look, new_passes
 from spans import EPOCH, many, spans
@@ -156,3 +157,25 @@ def test_of_two_usual_callers_in_the_trace_the_one_whose_own_call_is_whole_did_n
     assert {o.peer for o in look([*many(30, *usual), *lost]).found(DETECTOR).values()} == {"pay"}
     both = ["web SERVER a", "pay SERVER d<a", "cart SERVER f<gone name=get"]
     assert {o.peer for o in look([*many(30, *usual), *both]).found(DETECTOR).values()} == {""}
+
+
+HIGH, LOW = "5b8aa5a2d2c872e8", "321cf37308d69df2"
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        pytest.param(["web SERVER a", f"web CLIENT {HIGH}{LOW}:b<{HIGH}"], "propagation_mangled", id="the upper half of the trace id: nobody's span id"),
+        pytest.param(["web SERVER a", f"web CLIENT {HIGH}{LOW}:b<{LOW}"], "propagation_mangled", id="the lower half, beside a root with an id of its own"),
+        pytest.param([f"web CLIENT {HIGH}{LOW}:b<{LOW}"], "local_loss", id="the lower half, and no root to say whether roots bear it"),
+        pytest.param(
+            [f"web SERVER {LOW}{HIGH}:{HIGH}", f"web CLIENT {HIGH}{LOW}:b<{LOW}"],
+            "local_loss",
+            id="the lower half, as another root bears its own: the absent span is the root",
+        ),
+        pytest.param(["web SERVER a", f"web CLIENT {'0' * 16}{LOW}:b<{LOW}"], "local_loss", id="the whole of a trace id of 64 bits: the root's id"),
+    ],
+)
+def test_an_absent_id_that_is_half_of_the_trace_id_was_changed_unless_roots_bear_such_ids(lines: Sequence[str], cause: str) -> None:
+    (one,) = look(lines).found(DETECTOR).values()
+    assert one.cause == cause

@@ -4,15 +4,15 @@ Criteria:
     The span's parent id is not zero, and no span of its trace has that id once the trace has settled. Either half of a shared
     span id counts as the parent. Each orphan is one occurrence; several under one absent parent name the same missing span.
 
-    The cause is the first that holds. `propagation_mangled`: the parent was in another process, and an unanswered caller that fits lies
-    in the same trace, or the parent is in a trace of whose id this one has half, or the absent id is half of the trace id or is named in
-    several traces. `pending`: the orphan began more recently than those spans last that are usually its parent, ten minutes at most; it is decided
-    then. `local_loss`: the parent was in the same process, by the span's flags, or where these say nothing by its kind and by
-    where its like have their parents. `sampled_out`: a service that usually calls this operation has no span in the trace and does not
-    sample it, by the threshold that its spans carry (`tracestate`), or because all its traces lie below a cut through the trace ids, as
-    ratio samplers make it, and this one above, or because traces are kept in parts. `upstream_silent`: the parent was in another process, and
-    what calls so reports nothing: no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the parent
-    was in another process, and its service reports otherwise. `unknown`: none of these can be told.
+    The cause is the first that holds. `propagation_mangled`: the parent was in another process, and an unanswered caller that fits lies in the same
+    trace, or the parent is in a trace of whose id this one has half, or the absent id is half of the trace id (the lower one only where no root here has
+    that for its own id, as Zipkin's and Jaeger's tracers give it) or is named in several traces. `pending`: the orphan began more recently than those
+    spans last that are usually its parent, ten minutes at most; it is decided then. `local_loss`: the parent was in the same process, by the span's
+    flags, or where these say nothing by its kind and by where its like have their parents. `sampled_out`: a service that usually calls this operation has
+    no span in the trace and does not sample it, by the threshold that its spans carry (`tracestate`), or because all its traces lie below a cut through
+    the trace ids, as ratio samplers make it, and this one above, or because traces are kept in parts. `upstream_silent`: the parent was in another
+    process, and what calls so reports nothing: no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the
+    parent was in another process, and its service reports otherwise. `unknown`: none of these can be told.
 
     Where the service that is said to have lost the parent counts its own losses (OTLP metrics of its SDK) and counted some at that time, the finding says
     how many and why, and two thirds of the doubt about the cause are gone; so it is where a caller that is said to sample counts what it did not sample.

@@ -260,9 +260,14 @@ def _addresses(made: Relation, rows: Ints) -> list[str]:
 
 
 def _shapes(made: Relation, orphans: Ints) -> list[str]:
-    """Say of each absent id whether it is half of the trace id."""
+    """Say of each absent id whether it is half of the trace id.
+
+    Zipkin's and Jaeger's tracers take the lower half for the root's own id: there the absent span is the root. Only beside roots of which none does so, and in
+    trace ids of full width, the lower half says anything.
+    """
     forest = made.forest
-    high, low = (np.asarray(forest.spans.column(name))[orphans] for name in ("trace_id_high", "trace_id_low"))
+    high, low = (np.asarray(forest.spans.column(name)) for name in ("trace_id_high", "trace_id_low"))
+    random = forest.root.any() and not (forest.root & (forest.span_id == low)).any()
     ids: Unsigned = forest.parent_id[orphans]
-    halves: Any = ((ids == high) | (ids == low)).tolist()
+    halves: Any = ((ids == high[orphans]) | ((ids == low[orphans]) & (high[orphans] != 0) & random)).tolist()
     return ["half of the trace id" if half else "" for half in halves]
