@@ -40,7 +40,7 @@ from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.input import InputRequest
 from traced.model.measurement import Measurement
-from traced.model.occurrence import Occurrence, OccurrenceKey
+from traced.model.occurrence import Occurrence
 from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
 from traced.receiver.decode import decode_logs, decode_traces
@@ -328,15 +328,14 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
     occurrences: list[Occurrence] = []
     counted = []
     services: set[str] = set()
-    withdrawn: set[OccurrenceKey] = set()
     traces = 0
     for outcome in _passes(store, settings, telemetry, ingested.measured):
-        occurrences.extend(outcome.occurrences)
-        withdrawn |= outcome.withdrawn
+        gone = outcome.withdrawn | outcome.judged
+        occurrences = [*(o for o in occurrences if o.key not in gone), *outcome.occurrences]
         counted.append(outcome.edges)
         services |= outcome.services
         traces += outcome.complete + outcome.incomplete
-        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn)
+        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn, outcome.judged)
     counts = {
         "spans": ingested.received["traces"],
         "traces": traces,
@@ -345,7 +344,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         "duplicate_spans": ingested.repeated,
         "data_points": len(ingested.measured),
     }
-    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(o for o in occurrences if o.key not in withdrawn))
+    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(occurrences))
 
 
 def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:

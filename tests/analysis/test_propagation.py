@@ -82,6 +82,46 @@ def test_a_late_span_that_changes_nothing_leaves_what_was_said() -> None:
     assert not any(key[0] == "withdrawn" for key in run.counters())
 
 
+def test_a_lost_answer_is_told_once_it_is_known_that_such_calls_are_answered() -> None:
+    run = watched(*CALLER, *[late(line, 50) for line in CALLS])
+    run.at(31)
+    run.at(62)
+    assert counts(run) == {}
+    run.at(92)
+    assert counts(run) == {"missing_server_span": 1}
+    for now in (200, 400, 632, 800):
+        run.at(now)
+    assert counts(run) == {"missing_server_span": 1}
+    assert run.counters()["found", "missing_server_span", "web", "cart", "callee_loss"] == 1
+    assert not any(key[:2] == ("withdrawn", "missing_server_span") for key in run.counters())
+
+
+def test_what_was_said_of_a_call_is_taken_back_once_such_calls_are_seldom_answered() -> None:
+    unanswered = [f"web CLIENT u{n}:b addr=cart +{200 + 3 * n}s ~90ms" for n in range(30)]
+    run = watched(*CALLS, *CALLER, *[late(line, 70) for line in unanswered])
+    run.at(31)
+    run.at(62)
+    assert counts(run) == {"missing_server_span": 1}
+    for now in (101, 132, 200, 632, 700):
+        run.at(now)
+    assert counts(run) == {}
+    assert run.counters()["withdrawn", "missing_server_span", "web", "cart", "callee_loss"] == 1
+
+
+def test_which_side_loses_contexts_is_said_anew_once_it_is_known_who_works_elsewhere() -> None:
+    alone = [line.replace("<b", "").replace(" t", " w") if "SERVER" in line and "<b" in line else line for line in CALLS]
+    others = [line.replace("web", "gate").replace(" t", " o") for line in CALLS]
+    run = watched(*alone, *[late(line, 100) for line in others])
+    run.at(31)
+    run.at(62)
+    causes = [(f.cause, f.count) for f in run.ledger.findings() if f.id == "broken_propagation"]
+    assert causes == [("unknown", 30)]
+    for now in (131, 162):
+        run.at(now)
+    assert [(f.cause, f.count) for f in run.ledger.findings() if f.id == "broken_propagation"] == [("not_injected", 30)]
+    assert run.counters()["withdrawn", "broken_propagation", "cart", "web", "unknown"] == 30
+
+
 def test_halves_above_the_limit_are_let_go_and_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("traced.analysis.propagation.MAX_WAITING", 10)
     run = watched(*CALLS, *[f"web CLIENT n{n}:b addr=cart +{100 + n}s ~90ms" for n in range(25)])

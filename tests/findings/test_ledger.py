@@ -63,6 +63,24 @@ def test_the_worst_come_first() -> None:
     assert [f.level for f in book.findings()] == [Level.VIOLATION, Level.IMPROVEMENT, Level.INFORMATION]
 
 
+def test_what_was_decided_anew_holds_only_if_it_is_found_again_and_is_never_counted_twice() -> None:
+    book = ledger()
+    book.record([found(span=n, id="parent_loop") for n in (1, 2, 3)] + [found(span=4)], (), NOTHING, 5.0)
+    again = [found(span=1, id="parent_loop"), found(span=2, id="parent_loop", cause="known by now")]
+    book.record(again, (), NOTHING, 6.0, judged={("parent_loop", *ONE, n) for n in (1, 2, 3)})
+    assert {(f.id, f.cause): f.count for f in book.findings()} == {("parent_loop", ""): 1, ("parent_loop", "known by now"): 1, ("orphan_span", ""): 1}
+    tallies = book.tallies()
+    assert tallies.occurrences["parent_loop", "cart", "", ""] == 3
+    assert tallies.withdrawn == {("parent_loop", "cart", "", ""): 2}
+
+
+def test_what_a_detector_could_not_decide_anew_stays() -> None:
+    book = ledger()
+    book.record([found(span=1)], (), NOTHING, 5.0)
+    book.record([], (), frozenset({"orphan_span"}), 6.0, judged={("orphan_span", *ONE, 1)})
+    assert [f.count for f in book.findings()] == [1]
+
+
 def test_what_a_trace_no_longer_has_is_withdrawn_and_counted_as_withdrawn() -> None:
     book = ledger()
     book.record([found(span=1), found(span=2)], (), NOTHING, 5.0)

@@ -21,15 +21,18 @@ from traced.model.span import SpanKind
 MAX_WAITING: Final = 10_000
 KEEP_NANOS: Final = 600 * 10**9
 """How long a link that was told of is kept for a producer that comes late."""
+LOOKS_AFTER: Final = (60 * 10**9, KEEP_NANOS)
+"""How long after it was told of a link is decided anew, with what is known by then."""
 DETECTOR: Final = "missing_producer_span"
 _AT_ONCE: Final = -(2**62)
+_NEVER: Final = 2**63 - 1
 
 Place = tuple[int, int, int]
 """Trace id (high, low) and span id."""
 
 
 class _Link(NamedTuple):
-    """A link as it waits: the consumer's place and what it is, the target's place, whether more than one link of it leads nowhere, since when it waits."""
+    """A link as it waits: the consumer's place and what it is, the target's place, since when it waits, when it is decided (arrival, ns), how often it was."""
 
     consumer: Place
     service: str
@@ -39,7 +42,18 @@ class _Link(NamedTuple):
     start: int
     target: Place
     since: int
-    told: bool
+    next: int
+    looks: int = 0
+
+    @property
+    def told(self) -> bool:
+        return self.looks > 0
+
+    def looked_at(self, until: int) -> _Link:
+        """Note that it was decided, and when it is decided anew."""
+        since = self.since if self.told else until
+        later = since + LOOKS_AFTER[self.looks] if self.looks < len(LOOKS_AFTER) else _NEVER
+        return self._replace(since=since, next=later, looks=self.looks + 1)
 
 
 DANGLING: Final = pa.schema(
@@ -78,10 +92,11 @@ class SpanSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Links that led nowhere (rows of DANGLING), and earlier claims that their producer refutes."""
+    """Links that led nowhere (rows of DANGLING), earlier claims that their producer refutes, and those that hold only if they are made again."""
 
     rows: pa.Table
     withdrawn: frozenset[OccurrenceKey]
+    judged: frozenset[OccurrenceKey]
 
 
 class DanglingLinks:
@@ -99,10 +114,9 @@ class DanglingLinks:
         self.habits = LinkHabits()
         self._forgotten = 0
 
-    @property
-    def waits(self) -> bool:
-        """Say whether any link is not decided yet."""
-        return any(not link.told for link in self._links.values())
+    def due(self, until: int) -> bool:
+        """Say whether any link is to be decided by `until` (arrival, ns)."""
+        return any(link.next <= until for link in self._links.values())
 
     @property
     def dropped(self) -> int:
@@ -141,8 +155,8 @@ class DanglingLinks:
         for row, target, *own in zip(rows.tolist(), targets, *(column.to_pylist() for column in spans.columns), strict=True):
             high, low, span, name, system, destination = own
             place = (high, low, span)
-            since = _AT_ONCE if again[row] else until
-            link = _Link(place, forest.service.texts[forest.service.of[row]], name, system, destination, int(forest.start[row]), target, since, told=False)
+            at = _AT_ONCE if again[row] else until + self._hold
+            link = _Link(place, forest.service.texts[forest.service.of[row]], name, system, destination, int(forest.start[row]), target, until, at)
             self._links[place, target] = link
         while len(self._links) > MAX_WAITING:
             _, gone = self._links.popitem(last=False)
@@ -155,6 +169,8 @@ class DanglingLinks:
         if links:
             own = mix(*(np.array([consumer[at] for consumer, _ in links], np.uint64) for at in range(2)))
             for key, gone in zip(links, np.isin(own, traces).tolist(), strict=True):
+                if gone and self._links[key].told:
+                    self.habits.count(self._links[key].service, self._links[key].name, absent=-1)
                 if gone:
                     del self._links[key]
 
@@ -162,27 +178,31 @@ class DanglingLinks:
         """Forget the links whose producer is here; of those that were told of, take it back."""
         for key, found in zip(list(self._links), here.tolist(), strict=True):
             if found:
-                link = self._links.pop(key)
-                self.habits.count(link.service, link.name, found=1)
-                if link.told:
-                    self.habits.count(link.service, link.name, absent=-1)
-                    self._refuted.add((DETECTOR, *link.consumer))
+                self._count_found(self._links.pop(key))
+
+    def _count_found(self, link: _Link) -> None:
+        self.habits.count(link.service, link.name, found=1)
+        if link.told:
+            self.habits.count(link.service, link.name, absent=-1)
+            self._refuted.add((DETECTOR, *link.consumer))
 
     def decide(self, until: int, store: SpanSource, recent: RecentTraceIds, samplers: Samplers) -> Told:
         """Tell of the links that have waited long enough by `until` (arrival, ns)."""
-        for key in [key for key, link in self._links.items() if link.told and link.since < until - KEEP_NANOS]:
+        for key in [key for key, link in self._links.items() if link.next == _NEVER]:
             del self._links[key]
-        due = {key: link for key, link in self._links.items() if not link.told and link.since <= until - self._hold}
+        due = {key: link for key, link in self._links.items() if link.next <= until}
         if due:
             due = self._absent(due, store)
         # a consumer is told of once, by the first of its links that leads nowhere
         chosen: dict[Place, _Link] = {}
         for key, link in due.items():
-            self.habits.count(link.service, link.name, absent=1)
-            self._links[key] = link._replace(told=True, since=until)
+            if not link.told:
+                self.habits.count(link.service, link.name, absent=1)
+            self._links[key] = link.looked_at(until)
             chosen.setdefault(link.consumer, link)
         refuted, self._refuted = frozenset(self._refuted), set()
-        return Told(self._table(list(chosen.values()), recent, samplers), refuted)
+        judged = frozenset((DETECTOR, *link.consumer) for link in due.values() if link.told)
+        return Told(self._table(list(chosen.values()), recent, samplers), refuted, judged)
 
     def _absent(self, due: dict[tuple[Place, Place], _Link], store: SpanSource) -> dict[tuple[Place, Place], _Link]:
         """Keep the links whose target is not in the store either: it may have come in a trace that has not settled."""
@@ -191,7 +211,8 @@ class DanglingLinks:
         stored = store.spans_by_id(ids).select(["trace_id_high", "trace_id_low", "span_id"])
         here = set(zip(*(column.to_pylist() for column in stored.columns), strict=True))
         for key in [key for key, link in due.items() if link.target in here]:
-            del due[key], self._links[key]
+            self._count_found(self._links.pop(key))
+            del due[key]
         return due
 
     def _table(self, links: list[_Link], recent: RecentTraceIds, samplers: Samplers) -> pa.Table:

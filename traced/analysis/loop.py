@@ -203,7 +203,7 @@ class Analysis:
 
     def _decide_waiting(self, now: float, until: int) -> None:
         """Decide halves of calls that have waited long enough, though nothing else came."""
-        if self._passes.waiting.waits:
+        if self._passes.waiting.due(until):
             self._publish(self._passes.waited(until), now, until)
             self._unsaved = True
 
@@ -226,7 +226,7 @@ class Analysis:
             self._looked[service] = now
         if len(self._looked) > _MAX_SERVICES:
             self._looked = dict(sorted(self._looked.items(), key=lambda item: -item[1])[: _MAX_SERVICES // 2])
-        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn)
+        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged)
         self._ledger.resolve(now, self._looked)
         for service, number in outcome.spans_by_service.items():
             self._spans[service if service in self._spans or len(self._spans) < _MAX_SERVICES else "__other__"] += number

@@ -18,6 +18,7 @@ class Outcome:
         failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
         undecided: traces with an orphan of whose cause too little is known yet, or whose loss may still be reported.
         withdrawn: occurrences of earlier passes that something in another trace refutes.
+        judged: occurrences of earlier passes that were decided anew: they are withdrawn unless they are among `occurrences`.
         edges: calls of the traces looked at, less what an earlier pass counted of them.
         again: traces looked at before.
         spans_by_service: spans that no earlier pass looked at.
@@ -30,6 +31,7 @@ class Outcome:
     failed: frozenset[str] = frozenset()
     undecided: frozenset[tuple[int, int]] = frozenset()
     withdrawn: frozenset[OccurrenceKey] = frozenset()
+    judged: frozenset[OccurrenceKey] = frozenset()
     edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
     again: frozenset[tuple[int, int]] = frozenset()
     spans_by_service: Counter[str] = field(default_factory=Counter)

@@ -173,7 +173,7 @@ class Passes:
     def waited(self, until: int) -> Outcome:
         """Decide the halves of calls that have waited long enough by `until` (arrival, ns), without any new trace."""
         outcome = Outcome()
-        if self.waiting.waits:
+        if self.waiting.due(until):
             self._workbench.register(self.history.tables())
             self._tell(outcome, self.waiting.decide(until))
             self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].driven_by for table in WAITED)))
@@ -181,7 +181,7 @@ class Passes:
 
     def _tell(self, outcome: Outcome, told: Told) -> None:
         self._workbench.register(told.tables)
-        outcome.withdrawn, outcome.failed = told.withdrawn, told.failed
+        outcome.withdrawn, outcome.judged, outcome.failed = told.withdrawn, told.judged, told.failed
 
     def meaning(self) -> Meaning:
         """Give what is known by now of far ends that were only names."""

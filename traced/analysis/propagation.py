@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,10 @@ MAX_WAITING: Final = 50_000
 """Halves that wait, of each side; the longest waiting go first, and those that were not decided yet are counted."""
 KEEP_NANOS: Final = 600 * 10**9
 """How long a half is kept for another one that comes late."""
+LOOKS_AFTER: Final = (60 * 10**9, KEEP_NANOS)
+"""How long after it came what was decided of a half is decided anew, with what is known by then: the first ones come before habits are known."""
 EVER: Final = 2**62
+_NEVER: Final = 2**63 - 1
 
 Place = tuple[int, int, int]
 """Trace id (high, low) and span id."""
@@ -49,24 +52,38 @@ elsewhere, and who mostly calls."""
 
 @dataclass(slots=True)
 class _Pool:
-    """One side's halves: rows of HALVES; since when each waits; whether it was decided; the key of its other half (0 for none)."""
+    """One side's halves: rows of HALVES; since when each waits; how often it was decided, and when it is next; the key of its other half (0 for none)."""
 
     rows: pa.Table = field(default_factory=HALVES.empty_table)
     since: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    decided: Mask = field(default_factory=lambda: np.zeros(0, bool))
+    looks: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    next: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     partner: Unsigned = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def keep(self, mask: Mask) -> None:
         if not mask.all():
             self.rows = self.rows.filter(pa.array(mask))
-            self.since, self.decided, self.partner = self.since[mask], self.decided[mask], self.partner[mask]
+            self.since, self.looks, self.next, self.partner = self.since[mask], self.looks[mask], self.next[mask], self.partner[mask]
 
-    def add(self, rows: pa.Table, now: int) -> None:
+    def add(self, rows: pa.Table, now: int, hold: int) -> None:
         if rows.num_rows:
             self.rows = pa.concat_tables([self.rows, rows]).combine_chunks()
+            again = np.asarray(rows.column("again")).astype(bool)
             self.since = np.concatenate([self.since, np.full(rows.num_rows, now)])
-            self.decided = np.concatenate([self.decided, np.zeros(rows.num_rows, bool)])
+            self.looks = np.concatenate([self.looks, np.zeros(rows.num_rows, np.int64)])
+            self.next = np.concatenate([self.next, np.where(again, -EVER, now + hold)])
             self.partner = np.concatenate([self.partner, np.zeros(rows.num_rows, np.uint64)])
+
+    def looked_at(self, due: Mask) -> None:
+        """Note that halves were decided, and when they are decided anew."""
+        for times, later in enumerate((*LOOKS_AFTER, None)):
+            these = due & (self.looks == times)
+            self.next[these] = _NEVER if later is None else self.since[these] + later
+        self.looks[due] += 1
+
+    @property
+    def decided(self) -> Mask:
+        return self.looks > 0
 
     @property
     def has_callers(self) -> Mask:
@@ -82,16 +99,32 @@ class _Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """Halves that were decided before and are decided anew: what was said of them holds no more unless it is said again.
+
+    Attributes:
+        callers: those without a receiver.
+        receivers: those without a caller.
+        matched: receivers that are told of with their caller once more.
+    """
+
+    callers: frozenset[Place] = frozenset()
+    receivers: frozenset[Place] = frozenset()
+    matched: frozenset[Place] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """What was decided of waiting halves.
 
     Attributes:
-        matches: rows of MATCHES: newly matched, or matched again because a trace was looked at again.
+        matches: rows of MATCHES: newly matched, matched again because a trace was looked at again, or told of once more.
         lonely: callers (rows of HALVES) for which no receiver was found.
         rootless: receivers (ROOTLESS) for which no caller was found, though spans of their operation had one before.
         revoked: receivers, by trace and span, whose match does not hold any more: their caller was answered after all.
         explained: callers that were lonely and are matched now.
         called: receivers for which no caller was found before, and that are matched now.
+        judged: what was decided before and is decided anew.
     """
 
     matches: pa.Table
@@ -100,9 +133,10 @@ class Decided:
     revoked: frozenset[Place]
     explained: frozenset[Place]
     called: frozenset[Place]
+    judged: Judged
 
 
-NOTHING_DECIDED: Final = Decided(MATCHES.empty_table(), HALVES.empty_table(), ROOTLESS.empty_table(), frozenset(), frozenset(), frozenset())
+NOTHING_DECIDED: Final = Decided(MATCHES.empty_table(), HALVES.empty_table(), ROOTLESS.empty_table(), frozenset(), frozenset(), frozenset(), Judged())
 
 
 class Propagation:
@@ -117,6 +151,8 @@ class Propagation:
         self._hold = hold_nanos
         self._callers, self._receivers = _Pool(), _Pool()
         self._freed: dict[Place, int] = {}
+        self._found: dict[int, Match] = {}
+        """Matches by their receiver's key, for as long as it is kept."""
         self.came: dict[str, tuple[int, int]] = {}
         """Of the callers that came last, by service: those whose callee is gone from their trace as a whole, and those where it is not."""
         self.operations, self.delays = Operations(), Delays()
@@ -152,8 +188,8 @@ class Propagation:
         mangled, taken = self._within(callers, receivers.filter(pa.array(dangling)), known)
         callers = callers.filter(pa.array(~taken))
         self.came = _gone(callers, known)
-        self._callers.add(callers, until)
-        self._receivers.add(entries, until)
+        self._callers.add(callers, until, self._hold)
+        self._receivers.add(entries, until, self._hold)
         self._bound(until)
         return mangled
 
@@ -178,8 +214,8 @@ class Propagation:
             if mine is self._callers:
                 for place, partner in zip(_places(others.rows.filter(pa.array(freed))), others.partner[freed].tolist(), strict=True):
                     self._freed[place] = partner
-            others.decided[freed] = False
-            others.since[freed] = -EVER
+            others.looks[freed] = 0
+            others.next[freed] = -EVER
             others.partner[freed] = 0
         for pool in (self._callers, self._receivers):
             pool.keep(~np.isin(pool.traces, traces))
@@ -203,7 +239,7 @@ class Propagation:
         entries = self._receivers.decided & (self._receivers.partner == 0) & ~self._receivers.has_callers
         self._receivers.keep(~entries)
         for pool in (self._callers, self._receivers):
-            pool.keep((pool.since > until - KEEP_NANOS) | ~pool.decided)
+            pool.keep((pool.since > until - KEEP_NANOS) | (pool.looks <= len(LOOKS_AFTER)))
             surplus = pool.rows.num_rows - MAX_WAITING
             if surplus > 0:
                 mask = np.ones(pool.rows.num_rows, bool)
@@ -212,27 +248,46 @@ class Propagation:
                 mask[gone] = False
                 self.dropped["waiting_halves"] += int(np.count_nonzero(~pool.decided[gone]))
                 pool.keep(mask)
+        if len(self._found) > np.count_nonzero(self._receivers.partner):
+            kept = set(self._receivers.keys[self._receivers.partner != 0].tolist())
+            self._found = {key: match for key, match in self._found.items() if key in kept}
 
     # ------------------------------------------------------------------ deciding
 
-    @property
-    def waits(self) -> bool:
-        """Say whether any half is not decided yet."""
-        return not (self._callers.decided.all() and self._receivers.decided.all())
+    def due(self, until: int) -> bool:
+        """Say whether any half is to be decided, or decided anew, by `until` (arrival, ns)."""
+        return bool((self._callers.next <= until).any() or (self._receivers.next <= until).any())
 
     def decide(self, until: int, known: Knowledge) -> Decided:
         """Decide what has waited long enough by `until` (arrival, ns; EVER: everything)."""
-        due_callers, due_receivers = self._due(self._callers, until), self._due(self._receivers, until)
+        due_callers, due_receivers = self._callers.next <= until, self._receivers.next <= until
         matches, explained, called = MATCHES.empty_table(), frozenset[Place](), frozenset[Place]()
+        matched_before = self._receivers.partner != 0
         if due_callers.any() or due_receivers.any():
-            free_callers, free_receivers = np.flatnonzero(self._callers.partner == 0), np.flatnonzero(self._receivers.partner == 0)
+            free_callers, free_receivers = np.flatnonzero(self._callers.partner == 0), np.flatnonzero(~matched_before)
             matches, explained, called = self._pair(free_callers, free_receivers, known)
-        lonely = due_callers & (self._callers.partner == 0)
-        rootless = due_receivers & (self._receivers.partner == 0) & self._receivers.has_callers
-        self._callers.decided |= due_callers
-        self._receivers.decided |= due_receivers
-        alone = self._callers.rows.filter(pa.array(lonely))
-        return Decided(matches, alone, self._with_habits(self._receivers.rows.filter(pa.array(rootless))), self._revoked(), explained, called)
+        told = self._told_again(due_receivers & matched_before)
+        alone = self._callers.rows.filter(pa.array(due_callers & (self._callers.partner == 0)))
+        rootless = self._receivers.rows.filter(pa.array(due_receivers & (self._receivers.partner == 0) & self._receivers.has_callers))
+        anew = [pool.rows.filter(pa.array(due & pool.decided & (pool.partner == 0))) for pool, due in self._sides(due_callers, due_receivers)]
+        judged = Judged(*(frozenset(_places(rows)) for rows in (*anew, told)))
+        for pool, due in self._sides(due_callers, due_receivers):
+            pool.looked_at(due)
+        return Decided(pa.concat_tables([matches, told]), alone, self._with_habits(rootless), self._revoked(), explained, called, judged)
+
+    def _sides(self, callers: Mask, receivers: Mask) -> tuple[tuple[_Pool, Mask], tuple[_Pool, Mask]]:
+        return (self._callers, callers), (self._receivers, receivers)
+
+    def _told_again(self, due: Mask) -> pa.Table:
+        """Give the matches of some receivers, as they were found: what is known of their services may be more by now."""
+        rows = np.flatnonzero(due)
+        callers = {key: at for at, key in enumerate(self._callers.keys.tolist())} if len(rows) else {}
+        found = [(self._found.get(key), callers.get(partner), at) for key, partner, at in zip(*self._known_pairs(rows), rows.tolist(), strict=True)]
+        matches = [replace(match, caller=caller, receiver=at) for match, caller, at in found if match is not None and caller is not None]
+        return _table(matches, self._callers.rows, self._receivers.rows)
+
+    def _known_pairs(self, receivers: Ints) -> tuple[list[int], list[int]]:
+        return self._receivers.keys[receivers].tolist(), self._receivers.partner[receivers].tolist()
 
     def _with_habits(self, receivers: pa.Table) -> pa.Table:
         habits: dict[Operation, tuple[int, int, str]] = {}
@@ -246,11 +301,6 @@ class Propagation:
             found.append(habits[operation])
         columns = list(zip(*found, strict=True)) if found else [()] * len(_HABITS)
         return pa.table([*receivers.columns, *(pa.array(c, kind) for c, kind in zip(columns, _HABITS.values(), strict=True))], schema=ROOTLESS)
-
-    def _due(self, pool: _Pool, until: int) -> Mask:
-        again = np.asarray(pool.rows.column("again")).astype(bool)
-        due: Mask = ~pool.decided & (again | (pool.since <= until - self._hold))
-        return due
 
     def _revoked(self) -> frozenset[Place]:
         """Name the receivers that were freed and have now another caller, or none."""
@@ -271,6 +321,7 @@ class Propagation:
             mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
             self._callers.partner[mine] = receiver_keys[theirs]
             self._receivers.partner[theirs] = caller_keys[mine]
+            self._found[int(receiver_keys[theirs])] = one
             self._rejoin(theirs, mine)
         explained, called = (frozenset(_places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
         return _table(found, near, far), explained, called

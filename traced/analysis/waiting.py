@@ -10,7 +10,7 @@ import structlog
 
 from traced.analysis import dangling
 from traced.analysis.dangling import DanglingLinks, SpanSource
-from traced.analysis.propagation import CONTEXTS, MATCHES, NOTHING_DECIDED, Decided, Propagation
+from traced.analysis.propagation import CONTEXTS, MATCHES, NOTHING_DECIDED, Decided, Judged, Propagation
 from traced.graph.absence import Absences
 from traced.graph.columns import Mask
 from traced.graph.history import History
@@ -40,11 +40,13 @@ class Told:
     Attributes:
         tables: what detectors read: `pass_mangled`, TABLES, `context_history`.
         withdrawn: earlier occurrences that a half in another trace refutes.
+        judged: earlier occurrences that hold no more unless a detector finds them again.
         failed: detectors that could not look.
     """
 
     tables: dict[str, pa.Table]
     withdrawn: frozenset[OccurrenceKey]
+    judged: frozenset[OccurrenceKey]
     failed: frozenset[str]
 
 
@@ -80,10 +82,9 @@ class Waiting:
         self.propagation = Propagation(hold_nanos)
         self.callees = Callees()
 
-    @property
-    def waits(self) -> bool:
-        """Say whether anything is not decided yet."""
-        return self.propagation.waits or self.links.waits
+    def due(self, until: int) -> bool:
+        """Say whether anything is to be decided, or decided anew, by `until` (arrival, ns)."""
+        return self.propagation.due(until) or self.links.due(until)
 
     def pass_over(self, made: Relation, seen: Operated, again: Mask, fresh: Mask, until: int, now: float) -> Told:
         """Take the lonely halves of a pass, and decide those that have waited long enough by `until` (arrival, ns); `now` in unix seconds."""
@@ -106,12 +107,12 @@ class Waiting:
             lonely = self.callees.judge(decided.lonely, self._history, self._absences.samplers, self._absences.parts)
             links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
             tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)
-            return Told(tables, _withdrawn(decided) | links.withdrawn, frozenset())
+            return Told(tables, _withdrawn(decided) | links.withdrawn, _judged(decided.judged) | links.judged, frozenset())
         except Exception as error:  # the detector fence
             self._telemetry.detector_errors.labels("matching").inc()
             log.exception("matching_failed", error=repr(error))
             tables = _tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table(), dangling.DANGLING.empty_table())
-            return Told(tables, frozenset(), DETECTORS)
+            return Told(tables, frozenset(), frozenset(), DETECTORS)
 
     def _learn_parts(self) -> None:
         """Tell of the callers that came just now whether their callee is gone from their trace as a whole."""
@@ -151,3 +152,8 @@ def _withdrawn(decided: Decided) -> frozenset[OccurrenceKey]:
     answered = {(detector, *place) for detector in _OF_CALLERS for place in decided.explained}
     called = {(detector, *place) for detector in _OF_RECEIVERS for place in decided.called}
     return frozenset(revoked | answered | called)
+
+
+def _judged(anew: Judged) -> frozenset[OccurrenceKey]:
+    sides = ((_OF_CALLERS, anew.callers), (_OF_RECEIVERS, anew.receivers), ((_BROKEN,), anew.matched))
+    return frozenset((detector, *place) for detectors, places in sides for detector in detectors for place in places)

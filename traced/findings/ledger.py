@@ -82,6 +82,7 @@ class Ledger:
         could_not_look: frozenset[str],
         now: float,
         withdrawn: Iterable[OccurrenceKey] = (),
+        judged: Iterable[OccurrenceKey] = (),
     ) -> None:
         """Take what a pass found.
 
@@ -91,15 +92,21 @@ class Ledger:
             could_not_look: detectors that failed in this pass; their earlier occurrences stay.
             now: unix seconds.
             withdrawn: occurrences (`Occurrence.key`) that something in another trace has refuted since.
+            judged: occurrences of any trace that were decided anew; what is not among `occurrences` now is withdrawn.
         """
+        found: dict[OccurrenceKey, str] = {}
         by_trace: dict[TraceId, list[Occurrence]] = {trace: [] for trace in again}
         whole = frozenset(by_trace)
         for occurrence in occurrences:
             by_trace.setdefault(occurrence.trace_id, []).append(occurrence)
+            found[occurrence.key] = occurrence.fingerprint
         with self._lock:
             self._mildest = None
             for key in withdrawn:
                 self._take_back(key)
+            for key in judged:
+                if key[0] not in could_not_look and key[1:3] not in whole:
+                    self._take_back(key, found.get(key))
             for trace, new in by_trace.items():
                 old = self._forget(trace)
                 if old or new:
@@ -109,15 +116,16 @@ class Ledger:
             self._bound()
             self._snapshot = None
 
-    def _take_back(self, key: OccurrenceKey) -> None:
+    def _take_back(self, key: OccurrenceKey, but: str | None = None) -> None:
+        """Withdraw an occurrence, unless it has the fingerprint `but`."""
         trace = (key[1], key[2])
         old = self._by_trace.get(trace, ())
-        kept = tuple(o for o in old if o.key != key)
+        kept = tuple(o for o in old if o.key != key or o.fingerprint == but)
         if len(kept) == len(old):
             return
         self._forget(trace)
         for occurrence in old:
-            if occurrence.key == key:
+            if occurrence not in kept:
                 self._withdraw(occurrence)
         if kept:
             self._by_trace[trace] = kept

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.addresses import outside, own_host
+from traced.graph.called import callee_name
 from traced.graph.columns import used
 from traced.graph.halves import HALVES
 from traced.graph.history import History
@@ -43,10 +44,10 @@ or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its
 
 @dataclass(slots=True)
 class _Service:
-    """When a service last began a span, and when calls to it began that it answered without one since."""
+    """When a service last began a span, and the calls that it answered without one since: when each began, and its span id."""
 
     last: int = 0
-    calls: list[int] = field(default_factory=list)
+    calls: set[tuple[int, int]] = field(default_factory=set)
 
 
 _Verdict = tuple[bool, str, str, str, str, int, int]
@@ -71,7 +72,7 @@ class Callees:
             self._services.move_to_end(text)
             if last[code] > known.last:
                 known.last = int(last[code])
-                known.calls = [start for start in known.calls if start > known.last]
+                known.calls = {call for call in known.calls if call[0] > known.last}
         while len(self._services) > MAX_SERVICES:
             self._services.popitem(last=False)
             self.dropped += 1
@@ -94,7 +95,7 @@ class Callees:
             known = self._services.get(next(iter(callees))) if len(callees) == 1 else None
             start = row["start_time_unix_nano"]
             if known is not None and _is_call(row) and start > known.last and len(known.calls) < MAX_CALLS and answered_by_service(row["outcome"]):
-                known.calls.append(start)
+                known.calls.add((start, row["span_id"]))
 
     def _facts(
         self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
@@ -105,7 +106,7 @@ class Callees:
         return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered, history))
 
     def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History) -> tuple[str, str, int, int]:
-        peer = row["peer_name"]
+        peer = callee_name(row["peer_name"], row["called"])
         if not _is_call(row) or not answered_by_service(row["outcome"]):
             return "", "", 0, 0
         if len(callees) == 1:
@@ -118,7 +119,7 @@ class Callees:
         # a sidecar before the silent service answers to its name; what it calls by that name is the service itself
         reached = history.reached(peer)
         others = bool(reached) and row["service_name"] not in reached
-        if callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
+        if not peer or callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
             return "", "", 0, 0
         return service_of(peer), "", silent, 0
 
@@ -134,4 +135,4 @@ def _is_call(row: Mapping[str, Any]) -> bool:
 
 def _is_own(row: Mapping[str, Any]) -> bool:
     """Say whether a call goes to a named or addressed service of this system: not outside, not to the caller's own host."""
-    return bool(row["peer_name"]) and not any(address and (outside(address) or own_host(address)) for address in (row["peer_name"], row["server_address"]))
+    return not any(address and (outside(address) or own_host(address)) for address in (row["peer_name"], row["server_address"]))
