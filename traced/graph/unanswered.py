@@ -44,10 +44,10 @@ or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its
 
 @dataclass(slots=True)
 class _Service:
-    """When a service last began a span, and the calls that it answered without one since: when each began, and its span id."""
+    """When a service last began a span, and the calls that it answered without one since: when each began, and its place."""
 
     last: int = 0
-    calls: set[tuple[int, int]] = field(default_factory=set)
+    calls: set[tuple[int, ...]] = field(default_factory=set)
 
 
 _Verdict = tuple[bool, str, str, str, str, int, int]
@@ -95,7 +95,7 @@ class Callees:
             known = self._services.get(next(iter(callees))) if len(callees) == 1 else None
             start = row["start_time_unix_nano"]
             if known is not None and _is_call(row) and start > known.last and len(known.calls) < MAX_CALLS and answered_by_service(row["outcome"]):
-                known.calls.add((start, row["span_id"]))
+                known.calls.add((start, row["trace_id_high"], row["trace_id_low"], row["span_id"]))
 
     def _facts(
         self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
