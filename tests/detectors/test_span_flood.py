@@ -68,6 +68,10 @@ FIRES: Fires = {
 }
 
 STAYS_SILENT: Silent = {
+    "INTERNAL spans that share a SERVER's id: pieces of it, sent without their kind": [
+        ROOT,
+        *(f"web {kind} s{n}<a name=get +{n}ms ~{lasts}ms" for n in range(11) for kind, lasts in (("SERVER", 10), ("INTERNAL", 0))),
+    ],
     "ten INTERNAL spans": [ROOT, *under("a", 10)],
     "twenty INTERNAL spans, ten in each of two traces": [
         line.replace(" s", f" {t}:s").replace(" a ", f" {t}:a ") for t in ("one", "two") for line in (ROOT, *under("a", 10))

@@ -85,8 +85,8 @@ def test_zipkin_sets_show_the_ids_that_five_receivers_share_and_six_orphans() ->
         ("orphan_span", "violation"): 6,
         # taken over from the span that sent
         ("conflicting_span", "improvement"): 2,
-        # in traces of hundreds of spans: auth twice, bookie and platformapi once
-        ("span_flood", "information"): 4,
+        # in traces of hundreds of spans: auth twice, bookie once; the 84 INTERNAL spans of platformapi are pieces of its SERVER spans
+        ("span_flood", "information"): 3,
     }
     conflicts = [o for o in report.occurrences if o.id == "conflicting_span"]
     assert {o.context["repeats"] for o in conflicts} == {4}

@@ -16,7 +16,8 @@ How to fix:
 When it is wrong:
     A job that works through many things may rightly have a span for each. Queries repeated under one parent are a fault of their own kind
     and not counted as siblings; neither are SERVER and CONSUMER spans, whose number their callers decide. Spans of no duration are not
-    counted as short: they are those of which the end is not known.
+    counted as short: they are those of which the end is not known. INTERNAL spans that share another span's id are pieces of that one, and not
+    counted.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def floods(forest: Forest) -> pa.Table:
 
 
 def _internal(forest: Forest, _spans: Ints) -> Ints:
-    """Give the INTERNAL spans of traces and services that have very many."""
-    return _full(forest, np.flatnonzero(forest.kind == SpanKind.INTERNAL), MAX_INTERNAL + 1)
+    """Give the INTERNAL spans of traces and services that have very many; one that shares its id is a piece of that other span, without its kind."""
+    return _full(forest, np.flatnonzero((forest.kind == SpanKind.INTERNAL) & ~forest.shared), MAX_INTERNAL + 1)
 
 
 def _short(forest: Forest, _spans: Ints) -> Ints:
