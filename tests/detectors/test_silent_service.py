@@ -42,6 +42,7 @@ FIRES: Fires = {
         many(30, "web CLIENT a addr=pay status=200", "pay-proxy SERVER b<a name=in", "pay-proxy CLIENT c<b addr=pay status=200"),
         {f"m{n}:c": {"service": "pay", "peer": "pay-proxy"} for n in range(30)},
     ),
+    "named by nothing but its RPC": (many(30, "web CLIENT b name=/geo.Geo/Nearby"), every(30, {"service": "geo", "called_as": ""})),
     "errors of its own are answers too": (many(30, "web CLIENT b addr=pay status=500 err"), every(30, {"service": "pay"})),
     "it answered with spans, and an hour later none of 40 calls": (
         [*TALKED, *later(40, "web CLIENT b addr=cart status=200")],
@@ -64,6 +65,9 @@ STAYS_SILENT: Silent = {
     "calls that only fail to reach anybody": many(40, "web CLIENT b addr=pay err error=ECONNREFUSED"),
     "answers that a proxy gave": many(40, "web CLIENT b addr=pay status=503 err"),
     "calls that name nobody": many(40, "web CLIENT b status=200"),
+    "calls named by a path": many(40, "web CLIENT b name=/users/list"),
+    "calls named by verb and path": many(40, 'web CLIENT b name="GET /users/list" status=200'),
+    "an RPC of a service that reports": [*many(40, "web CLIENT b name=geo.Geo/Nearby"), "geo SERVER c"],
     "the service reports, though not these calls: a route without instrumentation": [*many(40, "web CLIENT b addr=pay status=200"), "pay SERVER c"],
     "the answers lie in traces of their own": [
         line for n in range(40) for line in (f"web CLIENT a{n}:b addr=pay +{n}s ~9ms", f"pay SERVER b{n}:c +{n}002ms ~5ms")

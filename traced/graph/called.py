@@ -15,6 +15,8 @@ from traced.graph.forest import Forest
 
 VERB: Final = re.compile(r"^(HTTP )?(GET|PUT|POST|PATCH|DELETE|HEAD|OPTIONS|TRACE|CONNECT)?$", re.IGNORECASE)
 """A name by which no operation is told from another."""
+_RPC: Final = re.compile(r"^/?(?:[\w-]+\.)*(?P<service>[A-Za-z][\w-]*)/[A-Za-z]\w*$")
+"""How gRPC names a method: /package.Service/Method, as a span's name mostly without the first slash."""
 _SEGMENTS: Final = 4
 _PLAIN: Final = re.compile(r"^[A-Za-z_.-]{1,40}$")
 """A segment that is the same in many paths: without digits, and not long."""
@@ -38,6 +40,14 @@ def shape_of(path: str) -> str:
     """Give a path with a `{}` in place of what differs from call to call."""
     segments = path.strip("/").split("/")[:_SEGMENTS]
     return "/" + "/".join(segment if _PLAIN.match(segment) else "{}" for segment in segments)
+
+
+def callee_name(peer: str, name: str) -> str:
+    """Give whom a call names: its peer, else the service of the RPC that its span is named after, in lower case; '' for nobody."""
+    if peer:
+        return peer
+    method = _RPC.match(name)
+    return method["service"].lower() if method and "." in name else ""
 
 
 def called(forest: Forest, rows: Ints) -> Codes:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from traced.graph.called import callee_name
 from traced.graph.responses import answered_by_service
 
 WINDOW_SECONDS: Final = 3600.0
@@ -153,19 +154,20 @@ class History:
         return frozenset(service for window in windows for service, number in window.get(address, _NOBODY).items() if service and number > 0)
 
     def unanswered(self) -> dict[str, int]:
-        """Give, by peer name, the calls that were answered there, of services whose calls to it no span ever answered."""
+        """Give, by whom they name (`called.callee_name`), the calls that were answered, of services whose calls there no span ever answered."""
         together: dict[tuple[str, str], tuple[int, int]] = {}
         for window in (self._before, self._now):
-            for (service, _, peer, outcome), callees in window.slots.items():
-                if peer:
-                    silent, spoken = together.get((service, peer), (0, 0))
+            for (service, name, peer, outcome), callees in window.slots.items():
+                callee = callee_name(peer, name)
+                if callee:
+                    silent, spoken = together.get((service, callee), (0, 0))
                     named = callees.total() - callees[""]
-                    together[service, peer] = (silent + (callees[""] if answered_by_service(outcome) else 0), spoken + named)
-        by_peer: Counter[str] = Counter()
-        for (_, peer), (silent, spoken) in together.items():
+                    together[service, callee] = (silent + (callees[""] if answered_by_service(outcome) else 0), spoken + named)
+        by_callee: Counter[str] = Counter()
+        for (_, callee), (silent, spoken) in together.items():
             if not spoken:
-                by_peer[peer] += silent
-        return dict(by_peer)
+                by_callee[callee] += silent
+        return dict(by_callee)
 
     def tables(self) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and `instance_history`."""

@@ -41,6 +41,10 @@ _LIKELY: Final = 0.3
 MOST: Final = 0.5
 _SUREST: Final = 0.98
 _MIN_UNAMBIGUOUS: Final = 8
+_AGREE: Final = 1e6
+"""Nanoseconds by which clocks that agree may differ."""
+_MOSTLY_WITHIN: Final = 0.9
+"""Share of receivers that must lie within some caller's time where clocks agree."""
 LONGEST: Final = 600e9
 """Nanoseconds that a message may take."""
 _SPREADS: Final = 10
@@ -238,6 +242,10 @@ class _Block:
         """Guess the delays of edges of which nothing is known: true pairs are alike, pairs by chance are not."""
         for edge in np.flatnonzero(~self._learned).tolist():
             mine = self._edge_of[pairs.caller] == edge
+            # clocks mostly agree: then a receiver lies within its caller's time, and fewer pairs are there by chance
+            within = mine & (pairs.request >= -_AGREE) & (pairs.response >= -_AGREE)
+            if len(np.unique(pairs.receiver[within])) >= _MOSTLY_WITHIN * len(self.receiver):
+                mine = within
             if np.count_nonzero(mine) >= _MIN_UNAMBIGUOUS:
                 alike = densest(np.column_stack([pairs.request[mine], pairs.response[mine]]))
                 if len(alike) >= _MIN_UNAMBIGUOUS:
