@@ -110,6 +110,16 @@ class Aftermath:
         return not address[:1].isdigit() and address.split(".", maxsplit=1)[0] not in ("", self.callee(uid))
 
     @cached_property
+    def _reporting(self) -> frozenset[str]:
+        return frozenset(s.service for s in self.clean.spans)
+
+    def behind_a_silent_hop(self, uid: int) -> bool:
+        """Tell whether a call went to a name that no service bears: something between, which emits nothing, is the direct caller."""
+        attributes = self.was(uid).attributes
+        address = str(next((attributes[k] for k in _PEER if k in attributes), ""))
+        return self.misnamed(uid) and address.split(".", maxsplit=1)[0] not in self._reporting
+
+    @cached_property
     def intact_edges(self) -> Counter[tuple[str, str]]:
         """Count the calls whose context got through by (caller, callee), whether the caller's span arrived or not."""
         receivers = (u for u in self.here if u in self.kin.caller and self.was(u).kind in RECEIVING and u not in self.cuts)

@@ -111,7 +111,14 @@ def test_a_lost_leaf_that_nobody_called_demands_nothing(name: str):
     assert set(truth_of(clean, lost).expected) <= set(truth_of(clean, undamaged).expected)
 
 
-@pytest.mark.parametrize("name", ["shop@20", "mesh", "old", "forwarder"])
+def test_of_a_cut_behind_a_hop_that_emits_nothing_nothing_is_demanded():
+    _, damaged, truth = done("forwarder", "cut_100")
+    roots = {u for u, how in damaged.cuts.items() if how is Cut.NEW_TRACE}
+    assert len(permitted(truth, "broken_propagation")) == len(permitted(truth, "unexpected_root")) == len(roots) > 0
+    assert not demanded(truth, "broken_propagation") | demanded(truth, "unexpected_root")
+
+
+@pytest.mark.parametrize("name", ["shop@20", "mesh", "old", "fifty"])
 def test_a_cut_call_is_matched_with_the_span_that_really_made_it(name: str):
     clean, damaged, truth = done(name, "cut_100")
     here = {s.key: s for s in damaged.spans}

@@ -20,7 +20,11 @@ def broken_contexts(after: Aftermath) -> Iterator[Claim]:
     cut = [u for u, how in after.cuts.items() if how in _ROOT and u in after.here]
     for uid in cut:
         key, caller = after.key(uid), after.kin.caller[uid]
-        if caller in after.here:
+        if caller in after.here and after.behind_a_silent_hop(caller):
+            # who called directly emits nothing: that the caller before it is named is true as far as it goes
+            yield allowed("broken_propagation", key)
+            yield allowed("unexpected_root", key)
+        elif caller in after.here:
             yield Expected("broken_propagation", frozenset({key}), _causes(after, uid), after.was(caller).service, _matches(after, uid))
             yield allowed("unexpected_root", key)
         elif after.fates[caller] is Fate.LOST or not _usually_called(after, uid):
