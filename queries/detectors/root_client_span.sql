@@ -16,6 +16,8 @@ WHERE
     root
     AND kind = 3
     AND messaging_system = ''
+    -- SQS is polled by an AWS API call, which many instrumentations describe as one and not as messaging: SQS.ReceiveMessage
+    AND NOT (coalesce(lower(rpc_method), '') = 'receivemessage' OR lower(name) LIKE '%receivemessage')
     AND telemetry_sdk_language <> 'webjs'
     -- refused or unresolved: a start-up probe before the other side is up
     AND NOT (status_code = 2 AND response_status = '' AND answers = 0)

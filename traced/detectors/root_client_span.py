@@ -13,7 +13,8 @@ How to fix:
 
 When it is wrong:
     Browsers, command line tools and load drivers rightly begin with a CLIENT span; those of the browser SDK, polls of a message
-    broker, and calls that failed without any response are left out. Others can be ignored: this is an improvement, no violation.
+    broker (of SQS also those that only look like a call of AWS's API), and calls that failed without any response are left out.
+    Others can be ignored: this is an improvement, no violation.
 """
 
 from __future__ import annotations
