@@ -14,7 +14,7 @@ from .damage_sampling import randomness
 from .damages import DAMAGES
 from .kinship import kinship
 from .otlp_lines import lines
-from .outcome import surely_above
+from .outcome import Aftermath, surely_above
 from .real_sets import NAMES, available
 from .traces import Fate, Key, Kind, TraceSet
 from .truth import truth_of
@@ -111,11 +111,13 @@ def test_a_lost_leaf_that_nobody_called_demands_nothing(name: str):
     assert set(truth_of(clean, lost).expected) <= set(truth_of(clean, undamaged).expected)
 
 
-def test_of_a_cut_behind_a_hop_that_emits_nothing_nothing_is_demanded():
-    _, damaged, truth = done("forwarder", "cut_100")
-    roots = {u for u, how in damaged.cuts.items() if how is Cut.NEW_TRACE}
-    assert len(permitted(truth, "broken_propagation")) == len(permitted(truth, "unexpected_root")) == len(roots) > 0
-    assert not demanded(truth, "broken_propagation") | demanded(truth, "unexpected_root")
+@pytest.mark.parametrize(("name", "silent"), [("forwarder", {"edge-proxy"}), ("mesh", set()), ("shop", set()), ("gateway", set())])
+def test_only_a_call_to_what_emits_nothing_is_behind_a_silent_hop(name: str, silent: set[str]):
+    clean, damaged, _ = done(name, "cut_100" if name != "shop" else "cut_30")
+    after = Aftermath(clean, damaged)
+    callers = {caller for uid, caller in after.kin.caller.items() if clean.spans[caller].kind is Kind.CLIENT}
+    behind = {clean.spans[u].attributes.get("server.address") for u in callers if after.behind_a_silent_hop(u)}
+    assert behind == silent
 
 
 @pytest.mark.parametrize("name", ["shop@20", "mesh", "old", "fifty"])

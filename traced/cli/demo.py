@@ -130,9 +130,11 @@ def compare(faults: tuple[PlantedFault, ...], findings: list[dict[str, Any]], ed
 
 
 def _row_of_claim(name: str, claim: Expectation, findings: list[dict[str, Any]]) -> Row:
-    count = sum(one["count"] for one in findings if claim.covers(one["id"], one["service"], one["peer"] or ""))
+    said = (one for one in findings if claim.covers(one["id"], one["service"], one["peer"] or ""))
+    count = sum(one["count"] for one in said if claim.cause in ("", one["cause"]))
     about = f"{claim.service} ← {claim.peer}" if claim.peer else claim.service
-    return (name, f"{claim.detector} {about}", f"{count} occurrences" if count else "", count > 0)
+    why = f": {claim.cause}" if claim.cause else ""
+    return (name, f"{claim.detector} {about}{why}", f"{count} occurrences" if count else "", count > 0)
 
 
 def slow_calls(metrics: str, client: str, server: str) -> int:

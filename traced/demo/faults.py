@@ -60,9 +60,11 @@ class Expectation(Claim):
 
     Attributes:
         minimum: the least number of occurrences after REQUESTS_FOR_ALL_FAULTS shop requests.
+        cause: that they must name; empty where the detector names none, or nothing in the data tells.
     """
 
     minimum: int = 1
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ _REPORTS_NOTHING = PlantedFault(
         "orphan_span: the parents of tax's SERVER spans are absent, and were in another process; silent_service: pricing answers web and sends no spans, "
         "which explains both"
     ),
-    expected=(Expectation("orphan_span", "tax", minimum=20),),
+    expected=(Expectation("orphan_span", "tax", minimum=20, cause="upstream_silent"),),
     not_expected=(Claim("missing_server_span", "web", "pricing"), Claim("missing_root_span", "web"), Claim("orphan_span", "web")),
     # it takes 30 calls, and customers do not always make as many
     may_also=(Claim("silent_service", "pricing", "web"),),
@@ -127,7 +129,7 @@ _ROOT_REPORTS_NOTHING = PlantedFault(
     what_is_planted=f"pricing refreshes its tax rates by a job of its own (once in {RATES_JOB_EVERY} shop requests), whose root span is never exported",
     where="pricing, job refresh_rates → tax, GET /rates/{country}",
     what_traced_says="missing_root_span: a trace of which only tax's orphan is there",
-    expected=(Expectation("missing_root_span", "tax", minimum=5),),
+    expected=(Expectation("missing_root_span", "tax", minimum=5, cause="upstream_silent"),),
     not_expected=(Claim("root_client_span", "tax"), Claim("root_client_span", "pricing")),
     fix_at=(("pricing", "reports_nothing"), ("what calls tax", "reports_nothing")),
 )
@@ -136,7 +138,10 @@ _LOST_BATCH = PlantedFault(
     what_is_planted=f"payment's exporter loses a whole batch now and then (about one in {LOST_BATCH_EVERY}) and reports success",
     where="payment's exporter; payment → fraud is the call below",
     what_traced_says="orphan_span: parents of fraud's SERVER spans are absent; missing_server_span: order called payment and no SERVER span hangs below",
-    expected=(Expectation("orphan_span", "fraud"), Expectation("missing_server_span", "order", "payment")),
+    expected=(
+        Expectation("orphan_span", "fraud", "payment", cause="upstream_loss"),
+        Expectation("missing_server_span", "order", "payment", cause="callee_loss"),
+    ),
     not_expected=(Claim("missing_root_span", "fraud"), Claim("missing_root_span", "payment"), Claim("missing_server_span", "payment", "fraud")),
     # A request that straddles two batches loses only its SERVER span: then payment's own CLIENT span is an orphan.
     may_also=(Claim("orphan_span", "payment"),),
