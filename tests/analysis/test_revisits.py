@@ -33,17 +33,17 @@ def test_what_stays_undecided_is_looked_at_twice_more_and_then_left_alone() -> N
 
 def test_traces_come_when_their_time_has_come_and_no_more_often() -> None:
     revisits = Revisits()
-    revisits.note([(0, 1), (0, 2)], (), 100.0)
+    revisits.note([(0, 1), (0, 2)], 100.0)
     assert revisits.due(159.0) == []
     assert revisits.due(160.0) == [(0, 1), (0, 2)]
     assert revisits.due(161.0) == []
-    revisits.note([(0, 1)], [(0, 1), (0, 2)], 162.0)
-    assert revisits.due(700.0) == [(0, 1)]
+    revisits.note([(0, 1)], 162.0)
+    assert revisits.due(700.0) == [(0, 1), (0, 2)]
     assert revisits.due(10_000.0) == []
 
 
 def test_more_than_the_limit_are_let_go_and_counted_and_few_come_at_once() -> None:
     revisits = Revisits()
-    revisits.note([(0, n) for n in range(MAX_WAITING + 7)], (), 0.0)
+    revisits.note([(0, n) for n in range(MAX_WAITING + 7)], 0.0)
     assert revisits.dropped == 7
     assert len(revisits.due(60.0)) == MAX_AT_ONCE

@@ -184,7 +184,7 @@ class Analysis:
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
         self._settling.commit()
-        self._revisits.note(outcome.undecided, outcome.again, now)
+        self._revisits.note(outcome.undecided, now)
         self._publish(outcome, now, until)
         self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)

@@ -28,7 +28,7 @@ from traced.errors import ConfigurationError
 from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
-from traced.graph.causes import LOCAL_LOSS, PENDING, UNKNOWN, with_causes
+from traced.graph.causes import LOCAL_LOSS, PENDING, UNKNOWN, early, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
@@ -150,7 +150,7 @@ class Passes:
         self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
-        orphans = self.absences.learn(made, seen, self.propagation.operations)
+        orphans = self.absences.learn(made, earlier, look.fresh, seen, self.propagation.operations)
         self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
         self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **self.history.tables()})
         self._withdraw_hasty(outcome)
@@ -158,8 +158,8 @@ class Passes:
         if self.view.partial:
             causes = causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
-        undecided = causes.filter(pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))).column("row")
-        outcome.undecided = _ids(forest, np.asarray(undecided))
+        undecided = pc.or_(pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited")), early(causes))
+        outcome.undecided = _ids(forest, np.asarray(causes.filter(undecided).column("row")))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))

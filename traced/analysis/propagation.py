@@ -16,6 +16,7 @@ from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
 from traced.graph.identity import Knowledge
 from traced.graph.matching import CHANCE, Match, Matching, match
 from traced.graph.operations import Operated, Operation, Operations, kin, operated
+from traced.graph.parts import CALLEE_GONE, REMAINS
 from traced.graph.relation import Relation
 
 MAX_WAITING: Final = 50_000
@@ -153,8 +154,8 @@ class Propagation:
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}
         """Matches by their receiver's key, for as long as it is kept."""
-        self.came: dict[str, tuple[int, int]] = {}
-        """Of the callers that came last, by service: those whose callee is gone from their trace as a whole, and those where it is not."""
+        self.came: list[tuple[int, str, str]] = []
+        """Of the callers that came last, as `Parts` learns it: whether their callee is gone from their trace as a whole."""
         self.operations, self.delays = Operations(), Delays()
         self.dropped: Counter[str] = Counter()
 
@@ -363,14 +364,14 @@ class Propagation:
         self.delays.load(state["delays"])
 
 
-def _gone(callers: pa.Table, known: Knowledge) -> dict[str, tuple[int, int]]:
-    numbers: dict[str, tuple[int, int]] = {}
-    columns = (callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name", "without", "again"))
-    for service, called, peer, without, again in zip(*columns, strict=True):
-        if not again and len(known.answered((service, called, peer))) == 1:
-            gone, remains = numbers.get(service, (0, 0))
-            numbers[service] = (gone + bool(without), remains + (not without))
-    return numbers
+def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:
+    traces = mix(*_ids(callers)[:2]).tolist()
+    columns = (callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name", "without"))
+    return [
+        (trace, CALLEE_GONE if without else REMAINS, service)
+        for trace, service, called, peer, without in zip(traces, *columns, strict=True)
+        if len(known.answered((service, called, peer))) == 1
+    ]
 
 
 def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:

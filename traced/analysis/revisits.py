@@ -9,7 +9,7 @@ from typing import Final
 TraceId = tuple[int, int]
 
 AFTER_SECONDS: Final = (60.0, 600.0)
-"""When a trace of which something is undecided is looked at again, after it was first looked at; then no more."""
+"""When a trace of which something is undecided, or decided early, is looked at again, after it was first looked at; then no more."""
 MAX_WAITING: Final = 10_000
 MAX_AT_ONCE: Final = 1_000
 
@@ -22,18 +22,14 @@ class Revisits:
         self._waiting: OrderedDict[TraceId, tuple[float, int]] = OrderedDict()
         self.dropped = 0
 
-    def note(self, undecided: Iterable[TraceId], again: Iterable[TraceId], now: float) -> None:
-        """Remember what a pass could not decide (unix seconds), and forget what it decided at a second look."""
-        undecided = frozenset(undecided)
-        for trace in again:
-            if trace not in undecided:
-                self._waiting.pop(trace, None)
+    def note(self, undecided: Iterable[TraceId], now: float) -> None:
+        """Remember what a pass could not decide (unix seconds); what a second look decides is looked at the third time all the same."""
         for trace in undecided:
             if trace not in self._waiting:
                 self._waiting[trace] = (now, 0)
         while len(self._waiting) > MAX_WAITING:
-            self._waiting.popitem(last=False)
-            self.dropped += 1
+            _, (_, times) = self._waiting.popitem(last=False)
+            self.dropped += times < len(AFTER_SECONDS)
 
     def due(self, now: float) -> list[TraceId]:
         """Give traces whose time has come, the longest waiting first; each is given once for each time."""

@@ -102,7 +102,7 @@ class Waiting:
                 self.callees.learn(new.made)
                 self.links.come(new.made, new.again, new.fresh, until, new.now)
                 mangled = self.propagation.come(new.made, new.seen, new.again, until, self._known)
-                self._learn_parts()
+                self._absences.parts.learn(self.propagation.came)
             decided = self.propagation.decide(until, self._known)
             lonely = self.callees.judge(decided.lonely, self._history, self._absences.samplers, self._absences.parts)
             links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
@@ -113,12 +113,6 @@ class Waiting:
             log.exception("matching_failed", error=repr(error))
             tables = _tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table(), dangling.DANGLING.empty_table())
             return Told(tables, frozenset(), frozenset(), DETECTORS)
-
-    def _learn_parts(self) -> None:
-        """Tell of the callers that came just now whether their callee is gone from their trace as a whole."""
-        for service, callee_gone in self.propagation.came.items():
-            gone, remains = callee_gone
-            self._absences.parts.learn(callee_gone=[service] * gone, remains=[service] * remains)
 
     @property
     def dropped(self) -> int:

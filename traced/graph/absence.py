@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.callers import Callers, callers
-from traced.graph.columns import Ints, Unsigned, mix
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, distinct, mix
 from traced.graph.history import WINDOW_SECONDS
-from traced.graph.operations import Kin, Operated, Operation, Operations
-from traced.graph.parts import Parts
+from traced.graph.operations import Kin, Operated, Operation, Operations, operated
+from traced.graph.parts import CALLER_GONE, REMAINS, Parts
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
 from traced.graph.sampling import Samplers
@@ -118,20 +118,28 @@ class Absences:
 
     # ------------------------------------------------------------------ one pass
 
-    def learn(self, made: Relation, seen: Operated, known: Operations) -> Orphans:
-        """Learn from the spans of a pass, and give its orphans with who usually calls them."""
-        self.samplers.learn(made)
+    def learn(self, made: Relation, earlier: Relation | None, fresh: Mask, seen: Operated, known: Operations) -> Orphans:
+        """Learn from the spans of a pass, and give its orphans with who usually calls them; `earlier` is what was learned of the same traces before."""
+        self.samplers.learn(made, fresh)
         orphans = np.flatnonzero(made.forest.absent)
         numbers, place = np.unique(seen.of[orphans], return_inverse=True)
         kin = {number: known.of(seen.operations[number]) for number in numbers.tolist()}
-        for number in kin:
-            self._learn_addresses(made, seen, number)
+        if earlier is not None:
+            self._take_back(earlier)
+        self._learn_addresses(made, seen)
         found = Orphans(made, seen, orphans, place, kin, callers(made, seen, orphans, kin))
         # where some that usually call are here and others not, it may be either's span that is missing
-        pairs = list(zip(found.callers.here, found.callers.elsewhere, strict=True))
-        gone = [service for here, elsewhere in pairs if not here for service in elsewhere]
-        self.parts.learn(caller_gone=gone, remains=[here[0] for here, elsewhere in pairs if here and not elsewhere])
+        for trace, here, elsewhere in zip(_trace_keys(made, orphans).tolist(), found.callers.here, found.callers.elsewhere, strict=True):
+            if not here:
+                self.parts.learn((trace, CALLER_GONE, service) for service in elsewhere)
+            elif not elsewhere:
+                self.parts.learn([(trace, REMAINS, here[0])])
         return found
+
+    def _take_back(self, earlier: Relation) -> None:
+        """Forget what was learned of traces that are looked at again."""
+        self.parts.take_back(np.unique(_trace_keys(earlier, np.arange(earlier.forest.count))).tolist())
+        self._learn_addresses(earlier, operated(earlier), -1)
 
     def evidence(self, found: Orphans, known: Operations, until: int) -> pa.Table:
         """Give the facts of each orphan of a pass, rows of EVIDENCE; `until` is the clock of arrivals (ns; 0 where all input has come)."""
@@ -181,22 +189,26 @@ class Absences:
 
     # ------------------------------------------------------------------ sampling
 
-    def _learn_addresses(self, made: Relation, seen: Operated, number: int) -> None:
-        """Count the spans of an operation with their parent here, and without, by who called."""
+    def _learn_addresses(self, made: Relation, seen: Operated, sign: int = 1) -> None:
+        """Count the called spans of each operation with their parent here, and without, by who called; with sign -1 take it back."""
         forest = made.forest
-        operation = seen.operations[number]
-        known = self._addresses.get(operation)
-        if known is None:
-            if len(self._addresses) >= MAX_OPERATIONS:
+        rows = np.flatnonzero(forest.receiving & (forest.absent | (forest.parent >= 0)))
+        address = Codes.from_column(forest.spans.column("client_address").take(pa.array(rows)))
+        width = 2 * len(address.texts)
+        codes, place = distinct(seen.of[rows] * width + 2 * address.of + forest.absent[rows], max(1, len(seen.operations) * width))
+        for code, times in zip(codes.tolist(), np.bincount(place, minlength=len(codes)).tolist(), strict=True):
+            text = address.texts[code % width // 2]
+            known = self._addresses_of(seen.operations[code // width]) if text else None
+            if known is not None and (text in known or len(known) < MAX_ADDRESSES):
+                counts = known.setdefault(text, [0, 0])
+                counts[code % 2] = max(0, counts[code % 2] + sign * times)
+            elif text:
                 self._dropped += 1
-                return
-            known = self._addresses[operation] = {}
-        rows = np.flatnonzero((seen.of == number) & (forest.absent | (forest.parent >= 0)))
-        for address, gone in zip(_addresses(made, rows), forest.absent[rows].tolist(), strict=True):
-            if address and (address in known or len(known) < MAX_ADDRESSES):
-                known.setdefault(address, [0, 0])[gone] += 1
-            elif address:
-                self._dropped += 1
+
+    def _addresses_of(self, operation: Operation) -> dict[str, list[int]] | None:
+        if operation not in self._addresses and len(self._addresses) >= MAX_OPERATIONS:
+            return None
+        return self._addresses.setdefault(operation, {})
 
     def _at_addresses(self, operation: Operation) -> dict[str, tuple[int, int]]:
         """Give, by client address, how many spans of an operation had their parent here, and how many had not, in both windows."""
@@ -257,6 +269,11 @@ def _begins(kin: Kin, known: Operations) -> bool:
 def _addresses(made: Relation, rows: Ints) -> list[str]:
     column = made.forest.spans.column("client_address").take(pa.array(rows))
     return [text or "" for text in column.to_pylist()]
+
+
+def _trace_keys(made: Relation, rows: Ints) -> Unsigned:
+    keys: Unsigned = mix(*(np.asarray(made.forest.spans.column(name))[rows] for name in ("trace_id_high", "trace_id_low")))
+    return keys
 
 
 def _shapes(made: Relation, orphans: Ints) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from traced.graph.shares import least_share
 from traced.model.span import SpanKind
@@ -20,6 +21,9 @@ PENDING: Final = "pending"
 
 MIN_SEEN: Final = 20
 """Spans of an operation from which on its habits are known."""
+MATURE_SPANS: Final = 100
+MATURE_ABSENT: Final = 20
+"""Spans of an operation, and of these such without their parent, from which on more of them hardly change what its habits say."""
 MIN_CONSTANT_TRACES: Final = 3
 MIN_SILENT_SHARE: Final = 0.75
 """Lower bound of the share without a parent from which on its caller reports nothing: nine of nine."""
@@ -43,6 +47,13 @@ def with_causes(facts: pa.Table) -> pa.Table:
     for at, (name, kind) in enumerate(kinds):
         facts = facts.append_column(name, pa.array([verdict[at] for verdict in verdicts], kind).take(pa.array(place)))
     return facts
+
+
+def early(causes: pa.Table) -> pa.ChunkedArray:
+    """Mark the orphans whose cause follows from habits of operations that are little known yet: more may tell otherwise."""
+    habits = pc.or_(pc.less(causes.column("spans"), MATURE_SPANS), pc.less(causes.column("absent"), MATURE_ABSENT))
+    flags = pc.and_(pc.equal(causes.column("cause"), LOCAL_LOSS), pc.equal(causes.column("known_by"), "flags"))
+    return pc.and_not(habits, flags)
 
 
 def parent_is_remote(row: Facts) -> tuple[bool | None, str]:

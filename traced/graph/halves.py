@@ -69,7 +69,8 @@ def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mas
     rows = np.flatnonzero(calls.unanswered & forest.sending & (calls.database == 0) & whole)
     alone = _halves(made, rows, again)
     without = pa.array(_without(made, rows, alone, names), pa.string())
-    takers = [known.of(seen.operations[number]).callees.keys() for number in seen.of[rows].tolist()]
+    callees = {number: known.of(seen.operations[number]).callees.keys() for number in used(seen.of[rows])}
+    takers = [callees[number] for number in seen.of[rows].tolist()]
     parts = [_set(_set(alone, "without", without), "consumed_by", _consumed_by(made, rows, takers))]
     for rows, callee in _missing_straight_calls(made, seen, known):
         kept = rows[whole[rows]]

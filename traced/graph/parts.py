@@ -7,7 +7,7 @@ gone as a whole and sometimes the callee. Losses leave remains, or hit one side 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +19,11 @@ MIN_SEEN: Final = 5
 MAX_REMAINS: Final = 0.1
 """Share of gaps where the service whose span is missing has others in the trace, up to which whole parts are missing."""
 MAX_SERVICES: Final = 5_000
+MAX_TRACES: Final = 20_000
+"""Traces of which it is remembered what they showed, so that it can be taken back when they are looked at again."""
+CALLER_GONE: Final = "caller_gone"
+CALLEE_GONE: Final = "callee_gone"
+REMAINS: Final = "remains"
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Parts:
     _now: dict[str, _Gaps] = field(default_factory=dict)
     _before: dict[str, _Gaps] = field(default_factory=dict)
     _turned: float = 0.0
+    _of_traces: OrderedDict[int, list[tuple[str, str]]] = field(default_factory=OrderedDict)
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
@@ -51,13 +57,25 @@ class Parts:
         if now - self._turned >= WINDOW_SECONDS:
             self._now, self._before, self._turned = {}, self._now, now
 
-    def learn(self, *, caller_gone: Iterable[str] = (), callee_gone: Iterable[str] = (), remains: Iterable[str] = ()) -> None:
-        """Count gaps by the name of the calling service."""
-        for name, services in (("caller_gone", caller_gone), ("callee_gone", callee_gone), ("remains", remains)):
-            for service, number in Counter(services).items():
-                gaps = self._of(service)
-                if gaps is not None:
-                    setattr(gaps, name, getattr(gaps, name) + number)
+    def learn(self, seen: Iterable[tuple[int, str, str]]) -> None:
+        """Count gaps: of each the key of its trace, what it shows (CALLER_GONE, CALLEE_GONE or REMAINS), and the calling service."""
+        for trace, what, service in seen:
+            if self._count(what, service, 1):
+                self._of_traces.setdefault(trace, []).append((what, service))
+        while len(self._of_traces) > MAX_TRACES:
+            self._of_traces.popitem(last=False)
+
+    def take_back(self, traces: Iterable[int]) -> None:
+        """Forget what some traces showed, by their keys: they are looked at again, and what was gone may have come late."""
+        for trace in traces if self._of_traces else ():
+            for what, service in self._of_traces.pop(trace, ()):
+                self._count(what, service, -1)
+
+    def _count(self, what: str, service: str, number: int) -> bool:
+        gaps = self._of(service)
+        if gaps is not None:
+            setattr(gaps, what, getattr(gaps, what) + number)
+        return gaps is not None
 
     def _of(self, service: str) -> _Gaps | None:
         if service not in self._now and len(self._now) >= MAX_SERVICES:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Codes, Unsigned, ascending, distinct
+from traced.graph.columns import Codes, Mask, Unsigned, ascending, distinct
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
 from traced.graph.trace_state import parse
@@ -105,11 +105,11 @@ class Samplers:
         if now - self._turned >= WINDOW_SECONDS:
             self._now, self._before, self._turned = {}, self._now, now
 
-    def learn(self, made: Relation) -> None:
-        """Learn from the spans of one pass: the thresholds that they carry, and the trace ids that they have."""
+    def learn(self, made: Relation, fresh: Mask) -> None:
+        """Learn from the fresh spans of one pass: the thresholds that they carry, and the trace ids that they have."""
         forest = made.forest
         count = len(forest.service.texts)
-        pairs, _ = distinct(forest.trace * count + forest.service.of, max(1, forest.traces * count))
+        pairs, _ = distinct((forest.trace * count + forest.service.of)[fresh], max(1, forest.traces * count))
         service = pairs % max(1, count)
         order = np.argsort(service, kind="stable")
         codes, starts = np.unique(service[order], return_index=True)
