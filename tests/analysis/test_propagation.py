@@ -122,6 +122,19 @@ def test_which_side_loses_contexts_is_said_anew_once_it_is_known_who_works_elsew
     assert run.counters()["withdrawn", "broken_propagation", "cart", "web", "unknown"] == 30
 
 
+def test_a_caller_that_comes_minutes_later_is_named_though_nobody_had_called_the_operation_before() -> None:
+    alone = [line.replace("<b", "").replace(" t", " w") for line in CALLS if "SERVER" in line and "<b" in line]
+    callers = [line for line in CALLS if "<b" not in line]
+    known = ["gate CLIENT k:b addr=10.0.0.9"]  # a caller that nobody answered: without any, no entry point is kept
+    run = watched(*alone, *known, *[late(line, 0 if int(line.split("t")[1].split(":")[0]) < 20 else 200) for line in callers])
+    run.at(31)
+    run.at(62)
+    assert counts(run) == {"broken_propagation": 20}
+    for now in (231, 262):
+        run.at(now)
+    assert counts(run) == {"broken_propagation": 30}
+
+
 def test_halves_above_the_limit_are_let_go_and_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("traced.analysis.propagation.MAX_WAITING", 10)
     run = watched(*CALLS, *[f"web CLIENT n{n}:b addr=cart +{100 + n}s ~90ms" for n in range(25)])

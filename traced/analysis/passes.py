@@ -17,7 +17,7 @@ from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
 from traced.analysis.late_links import LateLinks, merged
 from traced.analysis.outcome import Outcome
-from traced.analysis.propagation import EVER
+from traced.analysis.pool import EVER
 from traced.analysis.settling import Settled
 from traced.analysis.structure import Structure
 from traced.analysis.waiting import TABLES as WAITED

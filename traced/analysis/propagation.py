@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from traced.analysis.pool import EVER, KEEP_NANOS, LOOKS_AFTER, Place, Pool, ids, places
 from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.delays import Delays
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
@@ -21,15 +22,10 @@ from traced.graph.relation import Relation
 
 MAX_WAITING: Final = 50_000
 """Halves that wait, of each side; the longest waiting go first, and those that were not decided yet are counted."""
-KEEP_NANOS: Final = 600 * 10**9
-"""How long a half is kept for another one that comes late."""
-LOOKS_AFTER: Final = (60 * 10**9, KEEP_NANOS)
-"""How long after it came what was decided of a half is decided anew, with what is known by then: the first ones come before habits are known."""
-EVER: Final = 2**62
-_NEVER: Final = 2**63 - 1
-
-Place = tuple[int, int, int]
-"""Trace id (high, low) and span id."""
+MAX_ENTRIES: Final = 10_000
+"""The newest receivers that are kept though nobody called them in time and their operation has no callers: every trace begins with one."""
+REACH_NANOS: Final = 60 * 10**9
+"""Such a receiver is looked at again beside callers that began within so long of it."""
 
 _MATCH_COLUMNS: Final = {
     "confidence": pa.float64(),
@@ -49,54 +45,6 @@ _HABITS: Final = {"named": pa.int64(), "rootless": pa.int64(), "usual_caller": p
 ROOTLESS: Final = pa.schema([*HALVES, *(pa.field(name, kind) for name, kind in _HABITS.items())])
 """A row of HALVES, a receiver, and of its operation: how many spans named a parent, how many had neither parent, link nor a caller
 elsewhere, and who mostly calls."""
-
-
-@dataclass(slots=True)
-class _Pool:
-    """One side's halves: rows of HALVES; since when each waits; how often it was decided, and when it is next; the key of its other half (0 for none)."""
-
-    rows: pa.Table = field(default_factory=HALVES.empty_table)
-    since: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    looks: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    next: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    partner: Unsigned = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-    def keep(self, mask: Mask) -> None:
-        if not mask.all():
-            self.rows = self.rows.filter(pa.array(mask))
-            self.since, self.looks, self.next, self.partner = self.since[mask], self.looks[mask], self.next[mask], self.partner[mask]
-
-    def add(self, rows: pa.Table, now: int, hold: int) -> None:
-        if rows.num_rows:
-            self.rows = pa.concat_tables([self.rows, rows]).combine_chunks()
-            again = np.asarray(rows.column("again")).astype(bool)
-            self.since = np.concatenate([self.since, np.full(rows.num_rows, now)])
-            self.looks = np.concatenate([self.looks, np.zeros(rows.num_rows, np.int64)])
-            self.next = np.concatenate([self.next, np.where(again, -EVER, now + hold)])
-            self.partner = np.concatenate([self.partner, np.zeros(rows.num_rows, np.uint64)])
-
-    def looked_at(self, due: Mask) -> None:
-        """Note that halves were decided, and when they are decided anew."""
-        for times, later in enumerate((*LOOKS_AFTER, None)):
-            these = due & (self.looks == times)
-            self.next[these] = _NEVER if later is None else self.since[these] + later
-        self.looks[due] += 1
-
-    @property
-    def decided(self) -> Mask:
-        return self.looks > 0
-
-    @property
-    def has_callers(self) -> Mask:
-        return np.asarray(self.rows.column("has_callers")).astype(bool)
-
-    @property
-    def traces(self) -> Unsigned:
-        return mix(*_ids(self.rows)[:2])
-
-    @property
-    def keys(self) -> Unsigned:
-        return mix(*_ids(self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +98,7 @@ class Propagation:
             hold_nanos: how long a half waits at least, so that the traces on both sides can settle.
         """
         self._hold = hold_nanos
-        self._callers, self._receivers = _Pool(), _Pool()
+        self._callers, self._receivers = Pool(), Pool()
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}
         """Matches by their receiver's key, for as long as it is kept."""
@@ -196,8 +144,8 @@ class Propagation:
 
     def _within(self, callers: pa.Table, dangling: pa.Table, known: Knowledge) -> tuple[pa.Table, Mask]:
         """Match receivers whose parent is absent with callers of the same trace; mark the callers that have their receiver so."""
-        traces = np.unique(mix(*_ids(dangling)[:2]))
-        near = np.flatnonzero(np.isin(mix(*_ids(callers)[:2]), traces))
+        traces = np.unique(mix(*ids(dangling)[:2]))
+        near = np.flatnonzero(np.isin(mix(*ids(callers)[:2]), traces))
         rows = callers.take(pa.array(near))
         found = [m for m in self._matched(rows, dangling, known).matches if sure(m)]
         taken = np.zeros(callers.num_rows, bool)
@@ -213,7 +161,7 @@ class Propagation:
             gone = np.isin(mine.traces, traces)
             freed = np.isin(others.keys, mine.partner[gone & (mine.partner != 0)])
             if mine is self._callers:
-                for place, partner in zip(_places(others.rows.filter(pa.array(freed))), others.partner[freed].tolist(), strict=True):
+                for place, partner in zip(places(others.rows.filter(pa.array(freed))), others.partner[freed].tolist(), strict=True):
                     self._freed[place] = partner
             others.looks[freed] = 0
             others.next[freed] = -EVER
@@ -236,9 +184,11 @@ class Propagation:
         self.operations.rejoin((service, kind, name), self._callers.rows.column("service_name")[caller].as_py(), sign)
 
     def _bound(self, until: int) -> None:
-        # an entry point that nobody called in time is none of ours: every trace has one
-        entries = self._receivers.decided & (self._receivers.partner == 0) & ~self._receivers.has_callers
-        self._receivers.keep(~entries)
+        # an entry point that nobody called in time is mostly none of ours; its caller may come late
+        entries = np.flatnonzero(self._entries())[:-MAX_ENTRIES]
+        kept = np.ones(self._receivers.rows.num_rows, bool)
+        kept[entries] = False
+        self._receivers.keep(kept)
         for pool in (self._callers, self._receivers):
             pool.keep((pool.since > until - KEEP_NANOS) | (pool.looks <= len(LOOKS_AFTER)))
             surplus = pool.rows.num_rows - MAX_WAITING
@@ -250,8 +200,8 @@ class Propagation:
                 self.dropped["waiting_halves"] += int(np.count_nonzero(~pool.decided[gone]))
                 pool.keep(mask)
         if len(self._found) > np.count_nonzero(self._receivers.partner):
-            kept = set(self._receivers.keys[self._receivers.partner != 0].tolist())
-            self._found = {key: match for key, match in self._found.items() if key in kept}
+            matched = set(self._receivers.keys[self._receivers.partner != 0].tolist())
+            self._found = {key: one for key, one in self._found.items() if key in matched}
 
     # ------------------------------------------------------------------ deciding
 
@@ -265,18 +215,30 @@ class Propagation:
         matches, explained, called = MATCHES.empty_table(), frozenset[Place](), frozenset[Place]()
         matched_before = self._receivers.partner != 0
         if due_callers.any() or due_receivers.any():
-            free_callers, free_receivers = np.flatnonzero(self._callers.partner == 0), np.flatnonzero(~matched_before)
-            matches, explained, called = self._pair(free_callers, free_receivers, known)
+            free_callers = np.flatnonzero(self._callers.partner == 0)
+            matches, explained, called = self._pair(free_callers, self._free_receivers(due_callers), known)
         told = self._told_again(due_receivers & matched_before)
         alone = self._callers.rows.filter(pa.array(due_callers & (self._callers.partner == 0)))
-        rootless = self._receivers.rows.filter(pa.array(due_receivers & (self._receivers.partner == 0) & self._receivers.has_callers))
+        rootless = self._with_habits(self._receivers.rows.filter(pa.array(due_receivers & (self._receivers.partner == 0))))
         anew = [pool.rows.filter(pa.array(due & pool.decided & (pool.partner == 0))) for pool, due in self._sides(due_callers, due_receivers)]
-        judged = Judged(*(frozenset(_places(rows)) for rows in (*anew, told)))
+        judged = Judged(*(frozenset(places(rows)) for rows in (*anew, told)))
         for pool, due in self._sides(due_callers, due_receivers):
             pool.looked_at(due)
-        return Decided(pa.concat_tables([matches, told]), alone, self._with_habits(rootless), self._revoked(), explained, called, judged)
+        return Decided(pa.concat_tables([matches, told]), alone, rootless, self._revoked(), explained, called, judged)
 
-    def _sides(self, callers: Mask, receivers: Mask) -> tuple[tuple[_Pool, Mask], tuple[_Pool, Mask]]:
+    def _entries(self) -> Mask:
+        """Mark the receivers that were decided, have no caller, and are of an operation that had none when they came."""
+        entries: Mask = self._receivers.decided & (self._receivers.partner == 0) & ~self._receivers.has_callers
+        return entries
+
+    def _free_receivers(self, due_callers: Mask) -> Ints:
+        """Choose the receivers that may be matched: of entries that were left alone, those near a caller that is to be decided."""
+        starts = [np.asarray(pool.rows.column("start_time_unix_nano")) for pool in (self._callers, self._receivers)]
+        sought = np.sort(starts[0][due_callers & (self._callers.partner == 0)])
+        near = np.searchsorted(sought, starts[1] - REACH_NANOS) < np.searchsorted(sought, starts[1] + REACH_NANOS, side="right")
+        return np.flatnonzero((self._receivers.partner == 0) & (near | ~self._entries()))
+
+    def _sides(self, callers: Mask, receivers: Mask) -> tuple[tuple[Pool, Mask], tuple[Pool, Mask]]:
         return (self._callers, callers), (self._receivers, receivers)
 
     def _told_again(self, due: Mask) -> pa.Table:
@@ -291,6 +253,7 @@ class Propagation:
         return self._receivers.keys[receivers].tolist(), self._receivers.partner[receivers].tolist()
 
     def _with_habits(self, receivers: pa.Table) -> pa.Table:
+        """Give receivers without a caller as rows of ROOTLESS; those of operations that nobody calls are what they seem."""
         habits: dict[Operation, tuple[int, int, str]] = {}
         found = []
         for service, kind, name in zip(*(receivers.column(n).to_pylist() for n in ("service_name", "kind", "name")), strict=True):
@@ -301,13 +264,14 @@ class Propagation:
                 habits[operation] = (known.present + known.absent, known.roots - known.rejoined.total(), callers[0] if callers else "")
             found.append(habits[operation])
         columns = list(zip(*found, strict=True)) if found else [()] * len(_HABITS)
-        return pa.table([*receivers.columns, *(pa.array(c, kind) for c, kind in zip(columns, _HABITS.values(), strict=True))], schema=ROOTLESS)
+        table = pa.table([*receivers.columns, *(pa.array(c, kind) for c, kind in zip(columns, _HABITS.values(), strict=True))], schema=ROOTLESS)
+        return table.filter(pa.array([named > 0 for named, _, _ in found], pa.bool_()))
 
     def _revoked(self) -> frozenset[Place]:
         """Name the receivers that were freed and have now another caller, or none."""
         if not self._freed:
             return frozenset()
-        now = dict(zip(_places(self._receivers.rows), self._receivers.partner.tolist(), strict=True))
+        now = dict(zip(places(self._receivers.rows), self._receivers.partner.tolist(), strict=True))
         revoked = frozenset(place for place, partner in self._freed.items() if now.get(place) != partner)
         self._freed.clear()
         return revoked
@@ -324,7 +288,8 @@ class Propagation:
             self._receivers.partner[theirs] = caller_keys[mine]
             self._found[int(receiver_keys[theirs])] = one
             self._rejoin(theirs, mine)
-        explained, called = (frozenset(_places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
+        self.delays.learn_matches(near.take(pa.array([m.caller for m in found], pa.int64())), far.take(pa.array([m.receiver for m in found], pa.int64())))
+        explained, called = (frozenset(places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
         return _table(found, near, far), explained, called
 
     def _matched(self, callers: pa.Table, receivers: pa.Table, known: Knowledge) -> Matching:
@@ -365,7 +330,7 @@ class Propagation:
 
 
 def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:
-    traces = mix(*_ids(callers)[:2]).tolist()
+    traces = mix(*ids(callers)[:2]).tolist()
     columns = (callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name", "without"))
     return [
         (trace, CALLEE_GONE if without else REMAINS, service)
@@ -388,12 +353,3 @@ def sure(found: Match) -> bool:
 
 _PAIR: Final = 0.5
 _SERVICE: Final = 0.9
-
-
-def _ids(rows: pa.Table) -> tuple[Unsigned, Unsigned, Unsigned]:
-    high, low, span = (np.asarray(rows.column(name)) for name in ("trace_id_high", "trace_id_low", "span_id"))
-    return high, low, span
-
-
-def _places(rows: pa.Table) -> list[Place]:
-    return list(zip(*(rows.column(name).to_pylist() for name in ("trace_id_high", "trace_id_low", "span_id")), strict=True))

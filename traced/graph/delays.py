@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from traced.graph.columns import Ints, distinct
 from traced.graph.relation import Relation
+from traced.model.span import SpanKind
 
 Edge = tuple[str, str, bool]
 """Client service, server service, and whether the caller is a CLIENT or PRODUCER (else its SERVER span stands for it)."""
@@ -112,6 +114,13 @@ class Delays:
             rows = order[max(ends[at - 1] if at else 0, ends[at] - SAMPLES) : ends[at]]
             key = (texts[edge // 2 // width], texts[edge // 2 % width], bool(edge % 2))
             self._add(key, zip(request[rows].tolist(), response[rows].tolist(), strict=True))
+
+    def learn_matches(self, callers: pa.Table, receivers: pa.Table) -> None:
+        """Take pairs of halves (rows of HALVES, in one order) that surely are one call each: a pair that comes late is held against them."""
+        names = ("service_name", "kind", "start_time_unix_nano", "end_time_unix_nano")
+        mine, theirs = (list(zip(*(rows.column(name).to_pylist() for name in names), strict=True)) for rows in (callers, receivers))
+        for (client, kind, start, end), (server, _, began, ended) in zip(mine, theirs, strict=True):
+            self._add((client, server, kind in (SpanKind.CLIENT, SpanKind.PRODUCER)), [(began - start, end - ended)])
 
     def _add(self, edge: Edge, samples: Iterable[tuple[int, int]]) -> None:
         known = self._samples.get(edge)
