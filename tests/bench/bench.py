@@ -165,6 +165,50 @@ def analysis_pass(spans: int) -> None:
             show(f"analysis_part_{_PARTS_OF_A_PASS[part[0].rpartition('/')[2], part[2]]}", cumulative / 5 * 1e3, "ms")
 
 
+def damaged_pass(spans: int) -> None:
+    """Measure one pass over spans of which some are lost and some calls lost their context, all detectors on; and the detectors alone."""
+    from traced.analysis.passes import Passes
+    from traced.analysis.settling import Settled
+    from traced.config import AnalysisSettings, GraphSettings
+    from traced.detectors import detectors
+    from traced.store.workbench import Workbench
+    from traced.telemetry import Telemetry
+
+    settled = Settled.first_look(_damaged(_settled(spans).spans), _settled(1).repeats)
+    telemetry = Telemetry()
+    passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), telemetry, AnalysisSettings())
+    passes.run(settled, 1.0)
+    asked = _detector_seconds(telemetry)
+    start = time.perf_counter()
+    outcome = passes.run(settled, 1.0)
+    seconds = time.perf_counter() - start
+    show("damaged_pass", settled.spans.num_rows / seconds, "spans/s")
+    show("damaged_pass_detectors", settled.spans.num_rows / (_detector_seconds(telemetry) - asked), "spans/s")
+    show("damaged_pass_size", settled.spans.num_rows, "spans")
+    show("damaged_pass_found", len(outcome.occurrences), "occurrences")
+
+
+def _detector_seconds(telemetry: object) -> float:
+    metrics = telemetry.registry.collect()  # type: ignore[attr-defined]
+    return sum(sample.value for metric in metrics for sample in metric.samples if sample.name == "traced_detector_seconds_total")
+
+
+def _damaged(spans: pa.Table) -> pa.Table:
+    """Spread requests over time, 5,000 spans a second, lose 2 % of the spans, and let 1 % of the SERVER spans begin a trace of their own."""
+    rng = np.random.default_rng(5)
+    # the requests of the bench are one second's, all of them the same one
+    arrivals = np.unique(np.asarray(spans.column("arrival_time_unix_nano")), return_inverse=True)[1]
+    for name in ("start_time_unix_nano", "end_time_unix_nano"):
+        values = np.asarray(spans.column(name)) + arrivals * int(8192 / 5000 * 1e9)
+        spans = spans.set_column(spans.schema.get_field_index(name), spans.schema.field(name), pa.array(values))
+    cut = (rng.random(spans.num_rows) < 0.01) & (np.asarray(spans.column("kind")) == 2)
+    for name in ("parent_span_id", "trace_id_high", "trace_id_low"):
+        values = np.asarray(spans.column(name)).copy()
+        values[cut] = 0 if name == "parent_span_id" else rng.integers(1, 2**63, int(cut.sum()), dtype=np.uint64)
+        spans = spans.set_column(spans.schema.get_field_index(name), spans.schema.field(name), pa.array(values))
+    return spans.filter(pa.array(rng.random(spans.num_rows) >= 0.02))
+
+
 _PARTS_OF_A_PASS = {
     ("passes.py", "run"): "all",
     ("forest.py", "__init__"): "trees",
@@ -234,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long ingest at batches of 2,048, and 5,000 spans/s, are sustained")
     parser.add_argument("--short", type=float, default=15, help="how long ingest at other batches is measured")
-    parser.add_argument("--only", choices=("parse", "ingest", "latency", "memory", "stored", "analysis"))
+    parser.add_argument("--only", choices=("parse", "ingest", "latency", "memory", "stored", "analysis", "damaged"))
     given = parser.parse_args()
     steps = {
         "parse": lambda: parse_reference(2048),
@@ -243,6 +287,7 @@ def main() -> None:
         "memory": memory,
         "stored": stored_bytes,
         "analysis": lambda: analysis_pass(262_144),
+        "damaged": lambda: damaged_pass(1_000_000),
     }
     for name, step in steps.items():
         if given.only in (None, name):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.callers import Callers, callers
-from traced.graph.columns import Codes, Ints, Mask, Unsigned, distinct, mix
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, among, distinct, mix
 from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations, operated
 from traced.graph.parts import CALLER_GONE, REMAINS, Parts
@@ -222,7 +222,7 @@ class Absences:
         """Count, for each orphan, the traces in which its absent parent's id is named, and is nowhere a span's."""
         forest = made.forest
         ids, traces = forest.parent_id[orphans], mix(*(np.asarray(forest.spans.column(n))[orphans] for n in ("trace_id_high", "trace_id_low")))
-        drawn = (ids >= LEAST_RANDOM_ID) & ~np.isin(ids, forest.span_id)
+        drawn = (ids >= LEAST_RANDOM_ID) & ~among(ids, forest.span_id)
         for span, trace in set(zip(ids[drawn].tolist(), traces[drawn].tolist(), strict=True)):
             known = self._traces_of_id.get(span)
             if known is None:

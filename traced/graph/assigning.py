@@ -43,32 +43,28 @@ def _best(receiver: Ints, weight: Floats) -> Ints:
 
 
 def _solved(caller: Ints, receiver: Ints, weight: Floats) -> tuple[Ints, int]:
-    """Solve what is ambiguous, component by component."""
+    """Solve what is ambiguous: all components at once, those that are too large left out."""
     # 35 MiB that nobody pays whose contexts travel
     from scipy.sparse import coo_array, csr_array  # noqa: PLC0415
     from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching  # noqa: PLC0415
 
     _, c = np.unique(caller, return_inverse=True)
-    _, r = np.unique(receiver, return_inverse=True)
-    callers, receivers = int(c.max()) + 1, int(r.max()) + 1
+    rows, r = np.unique(receiver, return_inverse=True)
+    callers, receivers = int(c.max()) + 1, len(rows)
     graph = coo_array((np.ones(len(c)), (r, receivers + c)), shape=(receivers + callers, receivers + callers))
     _, component = connected_components(graph, directed=False)
-    of = component[r]
-    chosen: list[int] = []
-    left_out = 0
-    for number in np.unique(of).tolist():
-        pairs = np.flatnonzero(of == number)
-        rows, mine = np.unique(r[pairs], return_inverse=True)
-        if len(rows) > MAX_COMPONENT:
-            left_out += len(rows)
-            continue
-        columns, theirs = np.unique(c[pairs], return_inverse=True)
-        # a column of its own for each receiver that stays alone; the solver wants positive costs
-        top = float(weight[pairs].max()) + 1.0
-        costs = np.concatenate([top - weight[pairs], np.full(len(rows), top)])
-        places = np.concatenate([mine, np.arange(len(rows))]), np.concatenate([theirs, len(columns) + np.arange(len(rows))])
-        matrix = csr_array((costs, places), shape=(len(rows), len(columns) + len(rows)))
-        taken, given = min_weight_full_bipartite_matching(matrix)
-        lookup = {(a, b): at for a, b, at in zip(mine.tolist(), theirs.tolist(), pairs.tolist(), strict=True)}
-        chosen.extend(lookup[a, b] for a, b in zip(taken.tolist(), given.tolist(), strict=True) if b < len(columns))
-    return np.array(chosen, np.int64), left_out
+    large = np.bincount(component[:receivers])[component[:receivers]] > MAX_COMPONENT
+    kept = np.flatnonzero(~large[r])
+    left_out = int(np.count_nonzero(large))
+    if not len(kept):
+        return kept, left_out
+    rows, r = np.unique(r[kept], return_inverse=True)
+    c = c[kept]
+    # a column of its own for each receiver that stays alone; the solver wants positive costs
+    top = float(weight[kept].max()) + 1.0
+    costs = np.concatenate([top - weight[kept], np.full(len(rows), top)])
+    places = np.concatenate([r, np.arange(len(rows))]), np.concatenate([c, callers + np.arange(len(rows))])
+    taken, given = min_weight_full_bipartite_matching(csr_array((costs, places), shape=(len(rows), callers + len(rows))))
+    matched = given < callers
+    keys, wanted = r * callers + c, taken[matched].astype(np.int64) * callers + given[matched]
+    return kept[np.isin(keys, wanted)], left_out

@@ -88,6 +88,17 @@ def ascending(codes: Ints) -> Ints:
     return ordered[first]
 
 
+def among(few: Unsigned, many: Unsigned) -> Mask:
+    """Mark which of a few values are among many; numpy's `isin` hashes the many."""
+    ordered, place = np.unique(few, return_inverse=True)
+    found = np.zeros(len(ordered) + 1, bool)
+    if len(ordered):
+        at = np.searchsorted(ordered, many)
+        found[np.where(ordered[np.minimum(at, len(ordered) - 1)] == many, at, len(ordered))] = True
+    marks: Mask = found[place]
+    return marks
+
+
 def used(codes: Ints) -> list[int]:
     """Give the distinct codes that occur, ascending; codes are small numbers."""
     return [int(code) for code in np.flatnonzero(np.bincount(codes))] if len(codes) else []

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.called import path_of
-from traced.graph.columns import Ints, Mask
+from traced.graph.columns import Codes, Ints, Mask
 
 _PARAMETER: Final = ("{", ":", "<", "*", "[")
 """What a variable segment of a route template begins with in one framework or another."""
@@ -70,11 +70,9 @@ def _coded(values: list[Any]) -> tuple[Ints, list[Any]]:
 def _together(callers: pa.Table, receivers: pa.Table, name: str, change: Any = str) -> tuple[Ints, Ints]:
     """Number a column of both sides; 0 is an absent value."""
     numbers = {"": 0}
-
-    def number(table: pa.Table) -> Ints:
-        return np.array([numbers.setdefault(change(text), len(numbers)) for text in table.column(name).to_pylist()], np.int64)
-
-    return number(callers), number(receivers)
+    codes = Codes.from_column(pa.chunked_array([*callers.column(name).chunks, *receivers.column(name).chunks], pa.string()))
+    of = np.array([numbers.setdefault(change(text), len(numbers)) for text in codes.texts], np.int64)[codes.of]
+    return of[: callers.num_rows], of[callers.num_rows :]
 
 
 def _http_status(text: str) -> str:
