@@ -337,7 +337,7 @@ traces_service_graph_request_client_seconds_bucket{client="web",server="cart",co
 def test_planted_and_found_are_put_side_by_side() -> None:
     faults = planted_faults()
     claims = [claim for fault in faults for claim in fault.expected]
-    found = [{"id": claim.detector, "service": claim.service, "peer": claim.peer, "count": 3} for claim in claims]
+    found = [{"id": claim.detector, "service": claim.service, "peer": claim.peer, "cause": claim.cause, "count": 3} for claim in claims]
     edges = [{"client": "order", "server": "payment", "errors": 2}]
     everything = compare(faults, found, edges, METRICS)
     assert all(ok for *_, ok in everything)

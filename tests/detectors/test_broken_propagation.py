@@ -10,7 +10,7 @@ from cases import Fires, Silent, check_silent, fires, stays_silent
 from looking import Seen, look
 from spans import many, parse, span_id, trace_id
 
-from traced.detectors.broken_propagation import NOT_EXTRACTED, NOT_INJECTED, UNKNOWN, cause, fix, sentence
+from traced.detectors.broken_propagation import FORMAT_MISMATCH, NOT_EXTRACTED, NOT_INJECTED, UNKNOWN, cause, fix, sentence
 
 DETECTOR = "broken_propagation"
 
@@ -175,6 +175,14 @@ def test_the_order_of_arrival_changes_nothing() -> None:
 )
 def test_the_side_that_works_with_nobody_is_at_fault_where_the_other_one_works_with_others(arrived: int, elsewhere: int, others: int, expected: str) -> None:
     assert cause(arrived, elsewhere, others) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrived", "elsewhere", "others", "expected"),
+    [(0, 50, 50, FORMAT_MISMATCH), (0, 19, 50, UNKNOWN), (3, 50, 50, UNKNOWN), (0, 0, 50, NOT_INJECTED), (0, 50, 0, NOT_EXTRACTED)],
+)
+def test_formats_differ_where_both_sides_work_with_others_and_only_one_makes_short_ids(arrived: int, elsewhere: int, others: int, expected: str) -> None:
+    assert cause(arrived, elsewhere, others, formats_differ=True) == expected
 
 
 def test_its_sentence_names_both_sides_and_counts_and_its_fix_says_what_to_do_where() -> None:

@@ -16,7 +16,8 @@ How to fix:
     Make the caller inject its context into what it sends, and the receiver extract it; let both use the same propagators (OTEL_PROPAGATORS, by
     default tracecontext and baggage), and let proxies and message bridges between them keep the headers `traceparent` and `tracestate`.
 
-    Where one side works with everybody else, the other one is at fault: the cause says which, as far as the traces show it.
+    Where one side works with everybody else, the other one is at fault: the cause says which, as far as the traces show it. Where both work with
+    others, no context arrives between them, and only one makes trace ids of 64 bits, their formats differ (`format_mismatch`).
 
 When it is wrong:
     Under heavy load the callers of one service look alike: the pair of spans may be the wrong one though the two services are right; its
@@ -37,6 +38,7 @@ LEVEL = Level.VIOLATION
 
 NOT_INJECTED = "not_injected"
 NOT_EXTRACTED = "not_extracted"
+FORMAT_MISMATCH = "format_mismatch"
 UNKNOWN = "unknown"
 MIN_ELSEWHERE = 20
 """Contexts that arrive elsewhere from which on a side is known to work."""
@@ -55,11 +57,12 @@ _INJECT = {
 def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     """Turn each match into an occurrence at the receiver."""
     for trace_id, row in iterate(rows):
+        halves_differ = (trace_id[0] == 0) != (row["caller_trace_id_high"] == 0)
         same_trace = trace_id == (row["caller_trace_id_high"], row["caller_trace_id_low"])
         yield Occurrence(
             id=ID,
             level=LEVEL,
-            cause=cause(row["arrived"], row["injected_elsewhere"], row["extracted_from_others"]),
+            cause=cause(row["arrived"], row["injected_elsewhere"], row["extracted_from_others"], formats_differ=halves_differ),
             trace_id=trace_id,
             span_id=row["span_id"],
             service=row["service"],
@@ -86,8 +89,10 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
         )
 
 
-def cause(arrived: int, injected_elsewhere: int, extracted_from_others: int) -> str:
-    """Say which side is at fault: the one that works with nobody, where the other one works with others."""
+def cause(arrived: int, injected_elsewhere: int, extracted_from_others: int, *, formats_differ: bool = False) -> str:
+    """Say which side is at fault: the one that works with nobody, where the other one works with others; or that both speak other formats."""
+    if not arrived and min(injected_elsewhere, extracted_from_others) >= MIN_ELSEWHERE and formats_differ:
+        return FORMAT_MISMATCH
     if arrived or (injected_elsewhere > 0) == (extracted_from_others > 0):
         return UNKNOWN
     if extracted_from_others >= MIN_ELSEWHERE:
@@ -104,6 +109,11 @@ def fix(occurrence: Occurrence) -> str:
         return f"{inject} {callee} takes the contexts of others, so it is not at fault."
     if occurrence.cause == NOT_EXTRACTED:
         return f"{extract} The contexts of {caller} arrive elsewhere, so it is not at fault."
+    if occurrence.cause == FORMAT_MISMATCH:
+        return (
+            f"One of {caller} and {callee} makes trace ids of 64 bits, the other of 128: let both use the same propagators "
+            "(OTEL_PROPAGATORS=tracecontext,baggage, or b3 on both sides) and ids of 128 bits."
+        )
     carrier = "the message's headers" if facts["message"] else "the headers `traceparent` and `tracestate`"
     both = f"{inject} {extract} " if not facts["calls_with_context"] else ""
     return f"{both}Compare OTEL_PROPAGATORS on both sides, and see that nothing between {caller} and {callee} drops or replaces {carrier}."
