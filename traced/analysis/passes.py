@@ -158,8 +158,8 @@ class Passes:
         if self.view.partial:
             causes = causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
-        undecided = pc.or_(pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited")), early(causes))
-        outcome.undecided = _ids(forest, np.asarray(causes.filter(undecided).column("row")))
+        undecided = pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))
+        outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
         outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
