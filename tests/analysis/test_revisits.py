@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arrivals import watched
+from test_propagation import CALLER, CALLS, RECEIVER
 from test_settling import late
 
 from traced.analysis.revisits import MAX_AT_ONCE, MAX_WAITING, Revisits
@@ -47,3 +48,29 @@ def test_more_than_the_limit_are_let_go_and_counted_and_few_come_at_once() -> No
     revisits.note([(0, n) for n in range(MAX_WAITING + 7)], 0.0)
     assert revisits.dropped == 7
     assert len(revisits.due(60.0)) == MAX_AT_ONCE
+
+
+def test_what_waits_survives_a_restart_and_traces_of_which_something_waited_are_looked_at_when_all_has_settled() -> None:
+    before, after = Revisits(), Revisits()
+    before.note([(0, 1), (0, 2)], 100.0)
+    before.due(160.0)
+    before.note([(0, 3)], 170.0)
+    after.load(before.dump(), [[0, 1], [0, 4]], 230.0)
+    assert after.due(229.0) == []
+    assert after.due(230.0) == [(0, 3), (0, 4)]
+    assert after.due(700.0) == [(0, 1), (0, 2)]
+
+
+def test_a_caller_that_waits_finds_its_receiver_though_the_daemon_ends_in_between() -> None:
+    run = watched(*CALLS, *CALLER, late(RECEIVER, 200))
+    run.at(31)
+    run.at(62)
+    assert run.counts()["missing_server_span"] == 1
+    run.restart()
+    run.at(95)
+    assert run.counts()["missing_server_span"] == 1
+    run.at(231)
+    run.at(262)
+    assert "missing_server_span" not in run.counts()
+    assert run.counts()["broken_propagation"] == 1
+    assert run.counters()["withdrawn", "missing_server_span", "web", "cart", "callee_loss"] == 1

@@ -231,6 +231,10 @@ class DanglingLinks:
 
     # ------------------------------------------------------------------ across restarts
 
+    def unfinished(self) -> list[tuple[int, int]]:
+        """Name the traces of links that wait, the newest first."""
+        return [consumer[:2] for consumer, _ in reversed(self._links)]
+
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""
         return self.habits.dump()

@@ -117,6 +117,8 @@ class Analysis:
         self._passes.restore(state["learned"])
         self.accounts = self._passes.losses.accounts(_MAX_ACCOUNTS)
         self._edges.explain(self._passes.meaning())
+        # halves of calls that waited come again with their traces, once what else was under way has settled
+        self._revisits.load(state.get("revisits", ()), state.get("unfinished", ()), self._clock() + self._settings.settle_seconds)
         # last: from here on the cut counts
         self._settling.restore(state["settling"])
 
@@ -184,7 +186,7 @@ class Analysis:
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
         self._settling.commit()
-        self._revisits.note(outcome.undecided, now)
+        self._revisits.note(outcome.undecided | outcome.early, now)
         self._publish(outcome, now, until)
         self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
@@ -296,6 +298,8 @@ class Analysis:
             "version": _STATE_VERSION,
             "settling": self._settling.dump(),
             "spans": dict(self._spans),
+            "revisits": self._revisits.dump(),
+            "unfinished": self._passes.waiting.unfinished(),
             "learned": self._passes.dump(),
             "ledger": self._ledger.dump(),
             "edges": self._edges.dump(),

@@ -315,6 +315,13 @@ class Propagation:
 
     # ------------------------------------------------------------------ across restarts
 
+    def unfinished(self) -> list[tuple[int, int]]:
+        """Name the traces of halves without another one: of callers, of receivers whose operation has callers, and of entries that wait, the newest first."""
+        free = [(pool, pool.partner == 0) for pool in (self._callers, self._receivers)]
+        entries = self._receivers.decided | self._receivers.has_callers
+        chosen = (free[0], (self._receivers, free[1][1] & self._receivers.has_callers), (self._receivers, free[1][1] & ~entries))
+        return [place[:2] for pool, mask in chosen for place in reversed(places(pool.rows.filter(pa.array(mask))))]
+
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""
         return {"operations": self.operations.dump(), "delays": self.delays.dump()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 TraceId = tuple[int, int]
 
@@ -41,3 +41,20 @@ class Revisits:
                 if len(chosen) == MAX_AT_ONCE:
                     break
         return chosen
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> list[list[Any]]:
+        """Give what waits as JSON values."""
+        return [[*trace, since, times] for trace, (since, times) in self._waiting.items() if times < len(AFTER_SECONDS)]
+
+    def load(self, state: Iterable[list[Any]], unfinished: Iterable[list[int]], at: float) -> None:
+        """Take what `dump` gave before a restart, and traces of which something else was unfinished then: they are looked at first `at` (unix seconds).
+
+        Raises:
+            ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        waiting = OrderedDict(((int(high), int(low)), (float(since), int(times))) for high, low, since, times in state)
+        for high, low in unfinished:
+            waiting.setdefault((int(high), int(low)), (at - AFTER_SECONDS[0], 0))
+        self._waiting = waiting

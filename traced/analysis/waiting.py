@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 TABLES: Final = ("pass_matches", "pass_lonely", "pass_rootless", "pass_dangling")
 """Tables of halves of calls, and links, that waited; detectors that read them look also where no new trace came."""
+MAX_UNFINISHED: Final = 5_000
+"""Traces that are looked at again after a restart, because something of them waited."""
 _BROKEN: Final = "broken_propagation"
 _OF_CALLERS: Final = ("missing_server_span", "missing_consumer_span", "silent_service")
 _OF_RECEIVERS: Final = ("unexpected_root",)
@@ -120,6 +122,11 @@ class Waiting:
         return self.propagation.operations.dropped + self.propagation.delays.dropped + self.callees.dropped + self.links.dropped
 
     # ------------------------------------------------------------------ across restarts
+
+    def unfinished(self) -> list[list[int]]:
+        """Name traces (high, low) of halves and links that wait for another one, the newest: to be looked at again after a restart."""
+        traces = dict.fromkeys((*self.links.unfinished(), *self.propagation.unfinished()))
+        return [list(trace) for trace in list(traces)[:MAX_UNFINISHED]]
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""

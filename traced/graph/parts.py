@@ -21,6 +21,7 @@ MAX_REMAINS: Final = 0.1
 MAX_SERVICES: Final = 5_000
 MAX_TRACES: Final = 20_000
 """Traces of which it is remembered what they showed, so that it can be taken back when they are looked at again."""
+MAX_SAVED_TRACES: Final = 2_000
 CALLER_GONE: Final = "caller_gone"
 CALLEE_GONE: Final = "callee_gone"
 REMAINS: Final = "remains"
@@ -97,7 +98,8 @@ class Parts:
     def dump(self) -> dict[str, Any]:
         """Give both windows as JSON values."""
         windows = [{service: [g.caller_gone, g.callee_gone, g.remains] for service, g in window.items()} for window in (self._before, self._now)]
-        return {"turned": self._turned, "windows": windows}
+        newest = list(self._of_traces.items())[-MAX_SAVED_TRACES:]
+        return {"turned": self._turned, "windows": windows, "traces": [[trace, [list(one) for one in seen]] for trace, seen in newest]}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -106,4 +108,5 @@ class Parts:
             KeyError, ValueError, TypeError: this is no such state; nothing was taken.
         """
         before, now = ({str(service): _Gaps(*map(int, gaps)) for service, gaps in window.items()} for window in state["windows"])
-        self._turned, self._before, self._now = float(state["turned"]), before, now
+        traces = OrderedDict((int(trace), [(str(what), str(service)) for what, service in seen]) for trace, seen in state.get("traces", ()))
+        self._turned, self._before, self._now, self._of_traces = float(state["turned"]), before, now, traces
