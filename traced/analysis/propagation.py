@@ -173,15 +173,17 @@ class Propagation:
         """Take back what was counted of the pairs of which a half lies in some traces."""
         paired = np.flatnonzero(self._receivers.partner != 0)
         callers = {key: at for at, key in enumerate(self._callers.keys.tolist())} if len(paired) else {}
-        gone = np.isin(self._receivers.traces[paired], traces)
-        for at, is_gone in zip(paired.tolist(), gone.tolist(), strict=True):
-            caller = callers.get(int(self._receivers.partner[at]))
-            if caller is not None and (is_gone or np.isin(self._callers.traces[caller], traces)):
-                self._rejoin(at, caller, -1)
+        of_receivers, of_callers = (np.isin(pool.traces, traces) for pool in (self._receivers, self._callers))
+        pairs = [(at, callers.get(partner)) for at, partner in zip(paired.tolist(), self._receivers.partner[paired].tolist(), strict=True)]
+        gone = [(at, caller) for at, caller in pairs if caller is not None and (of_receivers[at] or of_callers[caller])]
+        self._rejoin([at for at, _ in gone], [caller for _, caller in gone], -1)
 
-    def _rejoin(self, receiver: int, caller: int, sign: int = 1) -> None:
-        service, kind, name = (self._receivers.rows.column(n)[receiver].as_py() for n in ("service_name", "kind", "name"))
-        self.operations.rejoin((service, kind, name), self._callers.rows.column("service_name")[caller].as_py(), sign)
+    def _rejoin(self, receivers: list[int], callers: list[int], sign: int = 1) -> None:
+        """Count pairs of halves, by their rows, with the habits of what was called."""
+        called = self._receivers.rows.select(["service_name", "kind", "name"]).take(pa.array(receivers, pa.int64()))
+        calling = self._callers.rows.column("service_name").take(pa.array(callers, pa.int64()))
+        for (service, kind, name, caller), number in Counter(zip(*(column.to_pylist() for column in (*called.columns, calling)), strict=True)).items():
+            self.operations.rejoin((service, kind, name), caller, sign * number)
 
     def _bound(self, until: int) -> None:
         # an entry point that nobody called in time is mostly none of ours; its caller may come late
@@ -280,14 +282,14 @@ class Propagation:
         near, far = self._callers.rows.take(pa.array(callers)), self._receivers.rows.take(pa.array(receivers))
         found = [m for m in self._matched(near, far, known).matches if sure(m)]
         caller_keys, receiver_keys = self._callers.keys, self._receivers.keys
-        told = [m.caller for m in found if self._callers.decided[callers[m.caller]]]
-        told_roots = [m.receiver for m in found if self._receivers.decided[receivers[m.receiver]]]
+        decided = self._callers.decided[callers], self._receivers.decided[receivers]
+        told, told_roots = [m.caller for m in found if decided[0][m.caller]], [m.receiver for m in found if decided[1][m.receiver]]
         for one in found:
             mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
             self._callers.partner[mine] = receiver_keys[theirs]
             self._receivers.partner[theirs] = caller_keys[mine]
             self._found[int(receiver_keys[theirs])] = one
-            self._rejoin(theirs, mine)
+        self._rejoin([int(receivers[m.receiver]) for m in found], [int(callers[m.caller]) for m in found])
         self.delays.learn_matches(near.take(pa.array([m.caller for m in found], pa.int64())), far.take(pa.array([m.receiver for m in found], pa.int64())))
         explained, called = (frozenset(places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
         return _table(found, near, far), explained, called

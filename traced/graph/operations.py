@@ -188,9 +188,9 @@ class Operations:
                 together.add(window[operation])
         return together
 
-    def rejoin(self, operation: Operation, caller: str, sign: int = 1) -> None:
-        """Count a root whose caller was found in another trace, or take it back."""
-        self.learn({operation: Kin(rejoined=Counter({caller: 1}))}, sign)
+    def rejoin(self, operation: Operation, caller: str, number: int) -> None:
+        """Count roots whose caller was found in another trace; a negative number takes them back."""
+        self.learn({operation: Kin(rejoined=Counter({caller: number}))})
 
     def rejoined(self) -> Counter[tuple[str, str]]:
         """Count the calls whose context did not arrive, by (client service, server service)."""
