@@ -340,12 +340,10 @@ class Propagation:
 
 def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:
     traces = mix(*ids(callers)[:2]).tolist()
-    columns = (callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name", "without"))
-    return [
-        (trace, CALLEE_GONE if without else REMAINS, service)
-        for trace, service, called, peer, without in zip(traces, *columns, strict=True)
-        if len(known.answered((service, called, peer))) == 1
-    ]
+    calls = list(zip(*(callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True))
+    of_one = {call for call in dict.fromkeys(calls) if len(known.answered(call)) == 1}
+    without = callers.column("without").to_pylist()
+    return [(trace, CALLEE_GONE if gone else REMAINS, call[0]) for trace, call, gone in zip(traces, calls, without, strict=True) if call in of_one]
 
 
 def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:

@@ -102,22 +102,21 @@ def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> 
     """Name, for each caller, the one service that answers its like, where that service has no span in the caller's trace."""
     forest = made.forest
     codes = {text: code for code, text in enumerate(forest.service.texts)}
+    calls = list(zip(*(halves.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True))
     services: dict[tuple[str, str, str], str] = {}
-    result = []
+    for call in dict.fromkeys(calls):
+        answering = names.answered(call)
+        services[call] = next(iter(answering)) if len(answering) == 1 else ""
+    result = [services[call] for call in calls]
+    if not any(services.values()):
+        return result
     concerned = np.zeros(forest.traces, bool)
     concerned[forest.trace[rows]] = True
     spans = np.flatnonzero(concerned[forest.trace])
     present = ascending(forest.trace[spans] * len(codes) + forest.service.of[spans])
-    for row, *call in zip(rows.tolist(), *(halves.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True):
-        key = (call[0], call[1], call[2])
-        if key not in services:
-            answering = names.answered(key)
-            services[key] = next(iter(answering)) if len(answering) == 1 else ""
-        place = forest.trace[row] * len(codes) + codes.get(services[key], -1)
-        at = np.searchsorted(present, place)
-        here = services[key] in codes and at < len(present) and present[at] == place
-        result.append("" if here else services[key])
-    return result
+    known = np.array([codes.get(service, -1) for service in result], np.int64)
+    here = np.isin(forest.trace[rows] * len(codes) + known, present) & (known >= 0)
+    return ["" if is_here else service for service, is_here in zip(result, here.tolist(), strict=True)]
 
 
 def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -> list[tuple[Ints, str]]:

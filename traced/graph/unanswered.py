@@ -50,6 +50,8 @@ class _Service:
     calls: set[tuple[int, ...]] = field(default_factory=set)
 
 
+_ALIKE: Final = ("service_name", "called", "peer_name", "outcome", "kind", "messaging_system", "server_address", "without")
+"""What calls that nobody ever answered have in common that are judged alike; the first three name the call."""
 _Verdict = tuple[bool, str, str, str, str, int, int]
 
 
@@ -81,11 +83,19 @@ class Callees:
         """Give lonely callers (rows of HALVES) with what is known of their callees (LONELY)."""
         if not lonely.num_rows:
             return LONELY.empty_table()
-        rows = lonely.to_pylist()
-        answering = [history.answered((row["service_name"], row["called"], row["peer_name"])) for row in rows]
-        self._note(rows, answering)
+        alike = list(zip(*(lonely.column(name).to_pylist() for name in _ALIKE), strict=True))
+        answering = {key: history.answered(key[:3]) for key in dict.fromkeys(alike)}
+        owed = [at for at, key in enumerate(alike) if answering[key]]
+        rows = dict(zip(owed, lonely.take(pa.array(owed, pa.int64())).to_pylist(), strict=True))
+        self._note(list(rows.values()), [answering[alike[at]] for at in owed])
         unanswered = history.unanswered()
-        facts = [self._facts(row, callees, unanswered, history, samplers, parts) for row, callees in zip(rows, answering, strict=True)]
+        # of calls that nobody ever answered all that are alike are judged alike: there may be thousands
+        common = {
+            key: self._facts(dict(zip(_ALIKE, key, strict=True)), callees, unanswered, history, samplers, parts)
+            for key, callees in answering.items()
+            if not callees
+        }
+        facts = [self._facts(rows[at], answering[key], unanswered, history, samplers, parts) if at in rows else common[key] for at, key in enumerate(alike)]
         columns = [pa.array(column, kind) for column, kind in zip(zip(*facts, strict=True), _FACTS.values(), strict=True)]
         return pa.table([*lonely.columns, *columns], schema=LONELY)
 
