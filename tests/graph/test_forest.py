@@ -303,7 +303,8 @@ SHAPES = {
 def test_a_trace_of_100_000_spans_takes_a_few_seconds_at_most(shape: str) -> None:
     parent, kind = SHAPES[shape]
     # 100,000 claims with their evidence, where other shapes make none
-    limit = 6.0 if shape == "nothing but orphans" else 2.0
+    # on a quiet machine a fifth of it; nothing here may grow with the square of the spans, which would take minutes
+    limit = 12.0 if shape == "nothing but orphans" else 5.0
     table = staged(BIG, parent, kind, services=3)
     settled = Settled.first_look(table, spans().repeats())
     passes = new_passes(analysis={"max_spans_per_trace": BIG})

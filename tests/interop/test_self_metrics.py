@@ -39,6 +39,18 @@ def wait_for(daemon: Daemon, holds: Callable[[Finding], bool]) -> Finding:
     raise AssertionError([finding.message for finding in daemon.ledger.findings()])
 
 
+def wait_for_account(daemon: Daemon, service: str, **counts: int) -> dict[str, Any]:
+    until = time.monotonic() + 60
+    accounts: list[dict[str, Any]] = []
+    while time.monotonic() < until:
+        accounts = httpx.get(f"http://{daemon.ready_line()['http']}/api/v1/status", trust_env=False).json()["loss_ledger"]
+        for account in accounts:
+            if account["service"] == service and counts.items() <= account.items():
+                return account
+        time.sleep(0.2)
+    raise AssertionError(accounts)
+
+
 @pytest.mark.parametrize(("transport", "temporality"), [("grpc", "cumulative"), ("http", "cumulative"), ("http", "delta")])
 def test_the_finding_names_the_loss_that_the_sdk_counted(daemon: Daemon, transport: str, temporality: str) -> None:
     name = f"web-{transport}-{temporality}"
@@ -49,12 +61,12 @@ def test_the_finding_names_the_loss_that_the_sdk_counted(daemon: Daemon, transpo
     assert finding.cause == "upstream_loss"
     assert finding.context["queue_capacity"] == 8
     assert "OTEL_BSP_MAX_QUEUE_SIZE, now 8" in finding.how_to_fix
-    status = httpx.get(f"http://{daemon.ready_line()['http']}/api/v1/status", trust_env=False).json()
-    account = next(account for account in status["loss_ledger"] if account["service"] == name)
+    # the callee's last counts are read a turn later than the ones that the finding speaks of
+    callee = wait_for_account(daemon, f"cart-of-{name}", exported=CALLS)
+    account = wait_for_account(daemon, name, live=0)
     assert (account["instance"], account["started"], account["queue_capacity"], account["live"]) == (f"{name}-1", 2 * CALLS, 8, 0)
     # the SDK looks at its queue and adds to it in two steps, so a few that it counts as dropped were sent
     assert 0 <= account["exported"] - (2 * CALLS - counted["dropped"]) <= 10
     (loss,) = account["losses"]
     assert (loss["quantity"], loss["reason"], loss["spans"], loss["component"]) == ("dropped", "queue_full", counted["dropped"], "batching_span_processor/0")
-    callee = next(account for account in status["loss_ledger"] if account["service"] == f"cart-of-{name}")
     assert (callee["losses"], callee["started"], callee["exported"]) == ([], CALLS, CALLS)
