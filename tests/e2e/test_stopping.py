@@ -19,7 +19,12 @@ SHAPE = {"status", "error_code", "message", "next_safe_actions"}
 
 
 def children_of(pid: int) -> set[int]:
-    return {int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()}
+    children: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # a thread may end between being listed and being asked
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children |= {int(child) for child in (task / "children").read_text().split()}
+    return children
 
 
 def runs(pid: int) -> bool:
