@@ -16,10 +16,10 @@ from traced.graph.baseline import Baseline
 from traced.graph.calls import Naming
 from traced.graph.children import Children, Count, Slot
 from traced.graph.forest import Forest
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import operated
 from traced.graph.relation import Relation, build
 from traced.graph.shifts import Shift, chance, discovered, lacking, regular
+from traced.graph.windows import WINDOW_SECONDS
 
 QUERY = ("web", 3, "query")
 

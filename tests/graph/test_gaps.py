@@ -14,9 +14,9 @@ from traced.graph import gap_history, gaps
 from traced.graph.calls import Naming
 from traced.graph.forest import Forest
 from traced.graph.gap_history import GapHistory
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import operated
 from traced.graph.relation import Relation, build
+from traced.graph.windows import WINDOW_SECONDS
 
 GAP = ["web SERVER a ~200ms name=buy", "web CLIENT b<a +0ms ~50ms name=one", "web CLIENT c<a +120ms ~80ms name=two"]
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traced.graph import losses as module
-from traced.graph.losses import WINDOW_SECONDS, LossLedger
+from traced.graph.losses import LossLedger
+from traced.graph.windows import WINDOW_SECONDS
 from traced.model.measurement import LOSSES, Measurement, Quantity, Temporality
 
 NOW = 1_700_000_000.0

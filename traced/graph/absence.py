@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from traced.graph.callers import Callers, callers
 from traced.graph.columns import Codes, Ints, Mask, Unsigned, among, distinct, mix
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Kin, Operated, Operation, Operations, operated
 from traced.graph.parts import CALLER_GONE, REMAINS, Parts
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
 from traced.graph.sampling import Samplers
+from traced.graph.windows import turned
 
 MAX_ABSENT_IDS: Final = 50_000
 MAX_OPERATIONS: Final = 5_000
@@ -111,10 +111,9 @@ class Absences:
         """Begin a new window when the present one is full of time (unix seconds)."""
         self.samplers.turn(now)
         self.parts.turn(now)
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._addresses, self._addresses_before, self._turned = {}, self._addresses, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._addresses, self._addresses_before = {}, self._addresses
 
     # ------------------------------------------------------------------ one pass
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.children import Children, Count, Group, Slice, Slot, Unit
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
 from traced.graph.shifts import HAVE, MIN_BEFORE, MIN_HAD, MIN_NOW, NOT_SPENT, Shift, cause_of, chance, discovered, lacking, regular, renamed, table, time_of
+from traced.graph.windows import turned
 
 MAX_GROUPS: Final = 2_000
 MAX_UNITS: Final = 16
@@ -77,11 +77,9 @@ class Baseline:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned < WINDOW_SECONDS:
+        self._turned, over = turned(self._turned, now)
+        if not over:
             return
-        self._turned = now
         for group, units in list(self._groups.items()):
             for unit, known in list(units.items()):
                 known.before, known.now = known.now, Count()

@@ -16,9 +16,9 @@ import pyarrow as pa
 from traced.graph import places
 from traced.graph.columns import Ints
 from traced.graph.gaps import MAX_PLACES, Gaps, Place
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.operations import Operation
 from traced.graph.relation import Relation
+from traced.graph.windows import turned
 
 MIN_TRACES: Final = 10
 MIN_SEAM_SHARE: Final = 0.8
@@ -110,10 +110,9 @@ class GapHistory:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = {}, self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = {}, self._now
 
     @property
     def watched(self) -> frozenset[Operation]:

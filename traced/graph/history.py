@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from traced.graph.called import callee_name
 from traced.graph.responses import answered_by_service
+from traced.graph.windows import turned
 
-WINDOW_SECONDS: Final = 3600.0
 MAX_SLOTS: Final = 20_000
 MAX_PAIRS: Final = 5_000
 MAX_ALIASES: Final = 5_000
@@ -67,10 +67,9 @@ class History:
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
         self._time = now
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = _Window(), self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = _Window(), self._now
             self._shown = {key: shown for key, shown in self._shown.items() if key in self._before.clocks}
 
     def learn_slots(self, rows: Sequence[Row], sign: int = 1) -> None:

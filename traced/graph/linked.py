@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.columns import Mask
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
+from traced.graph.windows import turned
 from traced.model.span import SpanKind
 
 MAX_OPERATIONS: Final = 5_000
@@ -61,10 +61,9 @@ class LinkHabits:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = _Window(), self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = _Window(), self._now
 
     def learn(self, made: Relation, fresh: Mask) -> None:
         """Learn where messages are sent, and where the links of fresh consumers lead."""

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from traced.graph import counting
 from traced.graph.counting import Counting, Cumulative, Delta, Increase
+from traced.graph.windows import turned
 from traced.model.losses import ReportedLoss, ServiceAccount
 from traced.model.measurement import LOSSES, NOT_SAMPLED, Measurement, Quantity, Temporality
 
-WINDOW_SECONDS: Final = 3600.0
 MAX_SERIES: Final = 5_000
 MAX_INSTANCES: Final = 2_000
 LOSS_READINGS: Final = 32
@@ -93,11 +93,9 @@ class LossLedger:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned < WINDOW_SECONDS:
+        self._turned, over = turned(self._turned, now)
+        if not over:
             return
-        self._turned = now
         self._window += 1
         for key in [key for key, window in self._heard.items() if window < self._window - 1]:
             del self._heard[key], self._counters[key]

@@ -14,8 +14,8 @@ import numpy as np
 
 from traced.graph.calls import CONNECTION_TYPES
 from traced.graph.columns import Ints, distinct
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
+from traced.graph.windows import turned
 from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
 
@@ -164,10 +164,9 @@ class Operations:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = {}, self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = {}, self._now
 
     def learn(self, seen: Mapping[Operation, Kin], sign: int = 1) -> None:
         """Add what `kin` counted; with sign -1 take back what was learned of traces that are looked at again."""

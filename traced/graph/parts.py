@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from traced.graph.history import WINDOW_SECONDS
+from traced.graph.windows import turned
 
 MIN_SEEN: Final = 5
 """Traces without the caller, and as many without one of its callees, from which on parts are a habit."""
@@ -53,10 +53,9 @@ class Parts:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = {}, self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = {}, self._now
 
     def learn(self, seen: Iterable[tuple[int, str, str]]) -> None:
         """Count gaps: of each the key of its trace, what it shows (CALLER_GONE, CALLEE_GONE or REMAINS), and the calling service."""

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.columns import Codes, Mask, Unsigned, ascending, distinct
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.relation import Relation
 from traced.graph.trace_state import parse
+from traced.graph.windows import turned
 
 RANDOM_BITS: Final = 56
 MOST: Final = 2**RANDOM_BITS
@@ -100,10 +100,9 @@ class Samplers:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = {}, self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = {}, self._now
 
     def learn(self, made: Relation, fresh: Mask) -> None:
         """Learn from the fresh spans of one pass: the thresholds that they carry, and the trace ids that they have."""

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from traced.graph.columns import Mask, used
-from traced.graph.history import WINDOW_SECONDS
 from traced.graph.places import said_local
 from traced.graph.relation import Relation
 from traced.graph.shares import least_share
+from traced.graph.windows import turned
 
 Configured = Literal["auto", "complete", "partial"]
 
@@ -43,10 +43,9 @@ class View:
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        if not self._turned:
-            self._turned = now
-        if now - self._turned >= WINDOW_SECONDS:
-            self._now, self._before, self._turned = _Seen(), self._now, now
+        self._turned, over = turned(self._turned, now)
+        if over:
+            self._now, self._before = _Seen(), self._now
 
     def learn(self, made: Relation, fresh: Mask) -> None:
         """Learn from the fresh spans of a pass."""
