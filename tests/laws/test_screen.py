@@ -5,6 +5,9 @@ from pathlib import Path
 
 from laws.screen import ROOT, too_long
 
+SHIPPED = {"traced": {".py", ".html", ".css", ".js", ".svg"}, "queries": {".sql", "_order"}}
+"""What the wheel carries: by folder the suffixes of its files, or the whole name of one that has none."""
+
 
 def test_functions_and_files_fit_on_a_screen():
     assert too_long(ROOT / "traced") == []
@@ -20,3 +23,11 @@ def test_no_two_test_modules_have_one_name():
     # a package's own file is imported by the package's name
     names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__init__.py"})
     assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_nothing_lies_in_the_package_that_is_no_part_of_it():
+    """All of both folders is in the wheel, so what a trial run left behind would be shipped."""
+    for folder, known in SHIPPED.items():
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        assert [str(path.relative_to(ROOT)) for path in files if (path.suffix or path.name) not in known] == []
+        assert {path.suffix or path.name for path in files} == known
