@@ -35,6 +35,12 @@ def test_nothing_received_shows_the_variables_with_the_bound_addresses_and_live_
     assert "Service graph" not in html
 
 
+def test_nothing_received_says_which_metrics_are_of_use():
+    text = text_of(FakeViews(now=nothing_received()))
+    assert "metrics are not" not in text
+    assert "Of metrics only those are read by which SDKs and Collectors count their own spans" in text
+
+
 def test_nothing_received_but_something_refused_says_where_to_look():
     assert "the requests are refused" in text_of(FakeViews(now=nothing_received(refused_requests=9)))
 
