@@ -105,6 +105,7 @@ def status(**changed: Any) -> Status:
         "spans_analyzed": 1200,
         "traces_waiting": 4,
         "analysis_lag_seconds": 0.5,
+        "analyzed_until_unix_seconds": NOW - 30,
         "settle_seconds": 30.0,
         "detectors": (DetectorHealth("orphan_span", 0, 0.1), DetectorHealth("clock_skew", 0, 0.2)),
         "store": StoreHealth(hot_spans=1234, sealed_files=2, sealed_bytes=300_000),

@@ -169,6 +169,7 @@ class Daemon:
             traces_analyzed=self.analysis.traces_analyzed,
             spans_analyzed=sum(self.analysis.tallies().spans_analyzed.values()),
             traces_waiting=self.analysis.waiting_traces,
+            analyzed_until_unix_seconds=self.analysis.analyzed_until,
             analysis_lag_seconds=counts.gauge("traced_analysis_lag_seconds"),
             settle_seconds=self.settings.analysis.settle_seconds,
             detectors=tuple(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from arrivals import watched
+from spans import EPOCH
 from test_settling import late
 
 from traced.analysis.loop import Analysis
@@ -260,6 +261,7 @@ def test_a_state_that_is_damaged_in_the_middle_leaves_nothing_of_it_behind() -> 
     assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
     assert run.counters()["found", "orphan_span", "cart", "", "unknown"] == 1
     assert run.analysis.spans_analyzed() == {"cart": 1}
+    assert run.analysis.traces_analyzed == 1
 
 
 # ---------------------------------------------------------------------- restarts
@@ -286,6 +288,32 @@ def test_a_crash_before_the_first_save_looks_at_everything_again() -> None:
     run.at(41)
     assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
     assert run.analysis.spans_analyzed() == {"cart": 1}
+
+
+def test_how_many_traces_were_analysed_and_up_to_when_is_known_after_a_restart_though_nothing_new_comes() -> None:
+    run = watched("cart SERVER a", late("cart SERVER two:a", 100))
+    assert run.analysis.analyzed_until is None
+    run.at(40)
+    run.restart()
+    assert run.analysis.traces_analyzed == 1
+    assert run.analysis.analyzed_until == pytest.approx(EPOCH / 1e9 + 10)
+    run.at(140)
+    run.crash()
+    assert run.analysis.traces_analyzed == 1, "what was not saved is looked at again"
+    run.at(140)
+    assert run.analysis.traces_analyzed == 2
+
+
+def test_what_a_pass_that_failed_was_to_look_at_still_waits() -> None:
+    run = watched("cart SERVER a", late("cart SERVER two:a", 100))
+    run.at(40)
+    run.analysis._passes.run = _raise  # type: ignore[method-assign]
+    run.at(140)
+    assert run.analysis.analyzed_until == pytest.approx(EPOCH / 1e9 + 10)
+    seen = []
+    run.analysis._passes.run = lambda *_, **__: seen.append(run.analysis.analyzed_until) or _raise()  # type: ignore[method-assign, func-returns-value]
+    run.at(141)
+    assert seen == [pytest.approx(EPOCH / 1e9 + 10)], "nor was it looked at while it is"
 
 
 # ---------------------------------------------------------------------- resolving

@@ -138,6 +138,9 @@ def test_status_tells_what_was_received_and_how_far_the_analysis_is():
     assert body["refused"] == {"requests": 2}
     assert body["last_arrival"] == "2025-10-09T08:53:08.000000000Z"
     assert body["analysis"]["traces_waiting"] == 4
+    assert body["analysis"]["analyzed_until"] == "2025-10-09T08:52:50.000000000Z"
+    fresh = ask(app_over(FakeViews(now=status(analyzed_until_unix_seconds=None))), "/api/v1/status").json()
+    assert fresh["analysis"]["analyzed_until"] is None
 
 
 def test_named_queries_are_listed_with_their_questions():

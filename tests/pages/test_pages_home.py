@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from asgi_client import app_over, ask
@@ -46,24 +47,58 @@ def test_nothing_received_but_something_refused_says_where_to_look():
 
 
 def test_received_and_not_settled_says_how_long_still():
-    text = text_of(FakeViews(now=status(traces_analyzed=0, traces_waiting=7, last_arrival_unix_seconds=NOW - 12, settle_seconds=30.0)))
+    text = text_of(FakeViews(now=status(traces_analyzed=0, spans_analyzed=0, traces_waiting=7, last_arrival_unix_seconds=NOW - 12, settle_seconds=30.0)))
     assert "Received, not yet settled" in text
     assert "about 18 s" in text
     assert "Waiting: 7 traces" in text
 
 
 def test_received_and_quiet_long_enough_says_that_the_analysis_is_under_way():
-    assert "the first analysis is under way" in text_of(FakeViews(now=status(traces_analyzed=0, last_arrival_unix_seconds=NOW - 31)))
+    assert "the first analysis is under way" in text_of(FakeViews(now=status(traces_analyzed=0, spans_analyzed=0, last_arrival_unix_seconds=NOW - 31)))
 
 
-def test_after_a_restart_stored_spans_are_no_empty_start():
-    text = text_of(FakeViews(now=nothing_received(store=StoreHealth(0, 3, 1000))))
+@pytest.mark.parametrize("store", [StoreHealth(0, 3, 1000), StoreHealth(200, 0, 0), StoreHealth(0, 0, 0)], ids=["sealed", "hot", "not counted yet"])
+def test_after_a_restart_stored_spans_that_were_not_analysed_are_no_empty_start(store: StoreHealth):
+    now = nothing_received(store=store, last_arrival_unix_seconds=NOW - 12, analyzed_until_unix_seconds=NOW - 60)
+    text = text_of(FakeViews(now=now))
     assert "Received, not yet settled" in text
-    assert "came before this start" in text
+    assert "about 18 s" in text
+    assert "Last arrival 12 s ago" in text
 
 
-def test_logs_alone_do_not_promise_findings():
-    assert "Only log records came so far" in text_of(FakeViews(now=nothing_received(received_logs=5, last_arrival_unix_seconds=NOW)))
+def test_after_a_restart_a_quiet_daemon_says_what_it_found_before():
+    was = {"traces_analyzed": 12, "spans_analyzed": 40, "last_arrival_unix_seconds": NOW - 7200, "analyzed_until_unix_seconds": NOW - 30}
+    text = text_of(FakeViews(now=nothing_received(store=StoreHealth(0, 3, 1000), **was)))
+    assert "Looked, and found nothing" in text
+    assert "on 12 traces (40 spans)" in text
+    assert "Last arrival 2 h ago" in text
+
+
+def test_a_count_of_traces_that_an_earlier_version_did_not_keep_is_not_said_to_be_zero():
+    was = {"spans_analyzed": 40, "last_arrival_unix_seconds": NOW - 7200, "analyzed_until_unix_seconds": NOW - 30}
+    assert "on 40 spans and found nothing" in text_of(FakeViews(now=nothing_received(store=StoreHealth(0, 3, 1000), **was)))
+
+
+def test_when_retention_dropped_everything_the_last_arrival_was_not_never():
+    text = text_of(FakeViews(now=nothing_received(traces_analyzed=12, spans_analyzed=40)))
+    assert "Looked, and found nothing" in text
+    assert "Last arrival long ago" in text
+    assert "Last arrival never" in text_of(FakeViews(now=nothing_received()))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"received_logs": 5, "last_arrival_unix_seconds": NOW},
+        {"last_arrival_unix_seconds": NOW - 7200, "store": StoreHealth(0, 1, 500)},
+    ],
+    ids=["just came", "before a restart"],
+)
+def test_logs_alone_do_not_promise_findings(changed: dict[str, Any]):
+    text = text_of(FakeViews(now=nothing_received(**changed)))
+    assert "No spans yet" in text
+    assert "Only log records came so far" in text
+    assert "settled" not in text
 
 
 def test_found_nothing_says_who_looked_and_at_how_much():
@@ -167,7 +202,9 @@ def test_every_static_file_a_page_names_is_there():
 
 def test_counters_that_the_script_updates_are_paths_into_the_status():
     now = json.loads(json.dumps(status().as_dict()))
-    for views in (FakeViews(), FakeViews(now=nothing_received()), FakeViews(now=status(traces_analyzed=0))):
+    waiting = status(traces_analyzed=0, spans_analyzed=0)
+    logs = nothing_received(received_logs=5, last_arrival_unix_seconds=NOW)
+    for views in (FakeViews(), FakeViews(now=nothing_received()), *(FakeViews(now=one) for one in (waiting, logs))):
         paths = re.findall(r'data-status="([^"]+)"', ask(app_over(views), "/").text)
         assert paths
         for path in paths:

@@ -318,6 +318,18 @@ def test_arrivals_never_go_back_even_if_the_clock_does(tmp_path, monkeypatch):
         assert store.visible_until >= third
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+def test_the_last_arrival_is_known_after_a_restart_before_anything_new_comes(tmp_path, sealed):
+    name = "traced_receiver_last_arrival_timestamp_seconds"
+    with open_store(tmp_path) as store:
+        assert metric(store, name) == 0
+        last = store_all(store, make_batch(1))[0].arrival_time_unix_nano
+        if sealed:
+            freeze(store)
+    with open_store(tmp_path) as store:
+        assert metric(store, name) == pytest.approx(last / 1e9)
+
+
 def test_what_was_acknowledged_is_visible_at_once(tmp_path):
     with open_store(tmp_path) as store:
         for number in range(1, 100):

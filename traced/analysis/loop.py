@@ -107,6 +107,7 @@ class Analysis:
             self._ledger.load(_EMPTY_LEDGER)
             self._edges.load([])
             self._spans.clear()
+            self.traces_analyzed = 0
 
     def _load(self, state: Any) -> None:
         if state["version"] != _STATE_VERSION:
@@ -114,6 +115,7 @@ class Analysis:
         self._ledger.load(state["ledger"])
         self._edges.load(state["edges"])
         self._spans = Counter({str(name): int(number) for name, number in state["spans"].items()})
+        self.traces_analyzed = int(state.get("traces", 0))
         self._passes.restore(state["learned"])
         self.accounts = self._passes.losses.accounts(_MAX_ACCOUNTS)
         self._edges.explain(self._passes.meaning())
@@ -288,6 +290,11 @@ class Analysis:
         return self._passes.view.name
 
     @property
+    def analyzed_until(self) -> float | None:
+        """Say up to which arrival (unix seconds) everything was looked at, or is held; None before the first look."""
+        return self._settling.looked_at_until / 1e9 or None
+
+    @property
     def waiting_traces(self) -> int:
         """Count traces that are not quiet yet, among those the loop has reached."""
         return self._settling.waiting_traces
@@ -298,6 +305,7 @@ class Analysis:
             "version": _STATE_VERSION,
             "settling": self._settling.dump(),
             "spans": dict(self._spans),
+            "traces": self.traces_analyzed,
             "revisits": self._revisits.dump(),
             "unfinished": self._passes.waiting.unfinished(),
             "learned": self._passes.dump(),

@@ -133,6 +133,12 @@ class Settling:
         return self._place.cut
 
     @property
+    def looked_at_until(self) -> int:
+        """Up to which arrival (ns) everything was looked at or is held: what `advance` gave last counts once it is committed; for any thread."""
+        undo = self._undo
+        return self.cut if undo is None else undo.cut
+
+    @property
     def holds(self) -> bool:
         """Whether anything waits for its trace to be quiet."""
         return self._place.spans is not None or self._place.repeats is not None

@@ -189,13 +189,20 @@ _STATUS = _object(
         "dropped": _object({"findings": _COUNT, "edges": _COUNT}),
         "last_arrival": _or_null(_TIME),
         "analysis": _object(
-            {"traces_analyzed": _COUNT, "spans_analyzed": _COUNT, "traces_waiting": _COUNT, "lag_seconds": _NUMBER, "settle_seconds": _NUMBER},
+            {
+                "traces_analyzed": _COUNT,
+                "spans_analyzed": _COUNT,
+                "traces_waiting": _COUNT,
+                "lag_seconds": _NUMBER,
+                "analyzed_until": _or_null(_TIME),
+                "settle_seconds": _NUMBER,
+            },
         ),
         "detectors": _list(_object({"id": _TEXT, "errors": _COUNT, "seconds": _NUMBER})),
         "store": _object({"hot_spans": _COUNT, "sealed_files": _COUNT, "sealed_bytes": _COUNT}),
         "loss_ledger": {**_list(_ref("Account")), "description": "By their own metrics of the last one to two hours, those that lost most first."},
     },
-    description="Counts are since the daemon's start.",
+    description="Counts are since the daemon's start, those of what was analysed since the data directory's.",
 )
 _REPORTED_LOSS = _object(
     {

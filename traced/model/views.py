@@ -92,7 +92,7 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the daemon is; counts are since its start.
+    """How the daemon is; counts are since its start, those of what was analysed since the data directory's.
 
     Attributes:
         version: of traced.
@@ -108,11 +108,12 @@ class Status:
         repeated_spans: spans that came again and were not stored again.
         dropped_findings: occurrences not kept because the ledger was full.
         dropped_edges: calls not kept because the graph was full.
-        last_arrival_unix_seconds: when the newest batch was stored; None before the first.
+        last_arrival_unix_seconds: when the newest batch was stored, also before this start; None where nothing is stored.
         traces_analyzed: traces settled and analysed.
         spans_analyzed: spans analysed.
         traces_waiting: traces received and not settled yet.
         analysis_lag_seconds: how far the analysis is behind, beyond `settle_seconds`.
+        analyzed_until_unix_seconds: everything that arrived up to then was analysed, or belongs to traces that wait; None before the first look.
         settle_seconds: how long a trace must be quiet before it is analysed.
         detectors: every detector that runs.
         store: what the store holds.
@@ -140,6 +141,7 @@ class Status:
     spans_analyzed: int
     traces_waiting: int
     analysis_lag_seconds: float
+    analyzed_until_unix_seconds: float | None
     settle_seconds: float
     detectors: tuple[DetectorHealth, ...]
     store: StoreHealth
@@ -150,7 +152,6 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `/api/v1/status`."""
-        last = self.last_arrival_unix_seconds
         return {
             "version": self.version,
             "alive": self.alive,
@@ -164,18 +165,23 @@ class Status:
             "rejected": {"items": self.rejected_items},
             "repeated": {"spans": self.repeated_spans},
             "dropped": {"findings": self.dropped_findings, "edges": self.dropped_edges},
-            "last_arrival": None if last is None else timestamp(int(last * 1_000_000_000)),
+            "last_arrival": _time_or_none(self.last_arrival_unix_seconds),
             "analysis": {
                 "traces_analyzed": self.traces_analyzed,
                 "spans_analyzed": self.spans_analyzed,
                 "traces_waiting": self.traces_waiting,
                 "lag_seconds": round(self.analysis_lag_seconds, 3),
+                "analyzed_until": _time_or_none(self.analyzed_until_unix_seconds),
                 "settle_seconds": self.settle_seconds,
             },
             "detectors": [d.as_dict() for d in self.detectors],
             "store": self.store.as_dict(),
             "loss_ledger": [account.as_dict() for account in self.loss_ledger],
         }
+
+
+def _time_or_none(unix_seconds: float | None) -> str | None:
+    return None if unix_seconds is None else timestamp(int(unix_seconds * 1_000_000_000))
 
 
 class StatusView(Protocol):

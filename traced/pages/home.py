@@ -76,13 +76,18 @@ def home(status: Status, findings: Sequence[Finding], suspects: Suspects, edges:
 
 
 def state_of(status: Status, findings: Sequence[Finding]) -> str:
-    """Say which page it is: findings, or why there are none (nothing received, not settled yet, looked and found nothing)."""
+    """Say which page it is: findings, or why there are none (looked and found nothing, not settled yet, no spans among what came, nothing received)."""
     if findings:
         return "findings"
-    if status.traces_analyzed:
+    if status.traces_analyzed or status.spans_analyzed:
         return "clean"
-    stored = status.store.hot_spans or status.store.sealed_files
-    return "waiting" if status.received_spans or status.received_logs or stored else "nothing"
+    last, until = status.last_arrival_unix_seconds, status.analyzed_until_unix_seconds
+    waits = status.traces_waiting or (last is not None and (until is None or until < last))
+    # what an earlier run stored may be log records alone: as long as it waits nobody knows
+    stored_before = status.store.sealed_files or not status.received_logs
+    if status.received_spans or status.store.hot_spans or (waits and stored_before):
+        return "waiting"
+    return "nothing" if last is None else "logs"
 
 
 def with_findings(suspects: Suspects, findings: Sequence[Finding]) -> list[ShownSuspect]:

@@ -112,6 +112,8 @@ class Store(StoredRows):
             self._telemetry,
             WriterLimits(self.settings.max_queue_bytes, self.settings.seal_after_spans),
         )
+        if found.last_arrival:
+            self._telemetry.last_arrival.set(found.last_arrival / 1e9)
         self._keeper = Keeper(self, self._telemetry)
         self.disk.refusal()
         self.disk.make_ballast()

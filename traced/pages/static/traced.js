@@ -20,7 +20,7 @@
     });
     var received = status.received.spans + status.received.logs;
     var moved = (state === "nothing" && received > Number(body.dataset.received))
-      || (state === "waiting" && status.analysis.traces_analyzed > Number(body.dataset.analyzed));
+      || ((state === "waiting" || state === "logs") && status.analysis.traces_analyzed > Number(body.dataset.analyzed));
     if (moved) {
       window.location.reload();
     }
@@ -37,7 +37,7 @@
   }
 
   if (counters.length) {
-    window.setInterval(poll, state === "nothing" || state === "waiting" ? 2000 : 5000);
+    window.setInterval(poll, state === "nothing" || state === "logs" || state === "waiting" ? 2000 : 5000);
   }
 
   if (navigator.clipboard) {
