@@ -92,7 +92,7 @@ class Telemetry:
         )
         self.analysis_pass_seconds = Histogram("traced_analysis_pass_seconds", "One analysis pass.", buckets=SECONDS_BUCKETS, registry=registry)
         self.analysis_errors = Counter("traced_analysis_errors", "Analysis passes that failed and will be tried again.", registry=registry)
-        self.detector_errors = Counter("traced_detector_errors", "Passes in which a detector raised.", ["detector"], registry=registry)
+        self.detector_errors = Counter("traced_detector_errors", "Passes in which a detector, or what it reads, failed.", ["detector"], registry=registry)
         self.detector_seconds = Counter("traced_detector_seconds", "Time spent in a detector.", ["detector"], registry=registry)
         self.traces_analyzed = Counter("traced_traces_analyzed", "Traces analysed, each once.", ["complete"], registry=registry)
         self.traces_reanalyzed = Counter("traced_traces_reanalyzed", "Traces analysed again because late spans came or more was known.", registry=registry)

@@ -164,7 +164,7 @@ def test_the_health_strip_warns_of_what_went_wrong():
     now = status(refused_requests=3, dropped_findings=9, ready=False, not_ready_reasons=("disk is full",), detectors=(DetectorHealth("orphan_span", 1, 1),))
     text = text_of(FakeViews(now=now))
     assert "Not ready: disk is full" in text
-    assert "orphan_span raised 1 time. Earlier findings of it stay open" in text
+    assert "orphan_span failed 1 time. Earlier findings of it stay open" in text
     assert "9 occurrences" in text
 
 

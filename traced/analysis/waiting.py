@@ -32,7 +32,7 @@ _BROKEN: Final = "broken_propagation"
 _OF_CALLERS: Final = ("missing_server_span", "missing_consumer_span", "silent_service")
 _OF_RECEIVERS: Final = ("unexpected_root",)
 DETECTORS: Final = frozenset({_BROKEN, *_OF_CALLERS, *_OF_RECEIVERS, dangling.DETECTOR})
-"""Detectors whose earlier claims stay where halves could not be matched."""
+"""Detectors that could not look where halves could not be matched: their earlier claims stay, and it is counted as an error of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ class Waiting:
             tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)
             return Told(tables, _withdrawn(decided) | links.withdrawn, _judged(decided.judged) | links.judged, frozenset())
         except Exception as error:  # the detector fence
-            self._telemetry.detector_errors.labels("matching").inc()
+            for detector in DETECTORS:
+                self._telemetry.detector_errors.labels(detector).inc()
             log.exception("matching_failed", error=repr(error))
             tables = _tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table(), dangling.DANGLING.empty_table())
             return Told(tables, frozenset(), frozenset(), DETECTORS)

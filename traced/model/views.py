@@ -64,7 +64,7 @@ class DetectorHealth:
 
     Attributes:
         id: the detector.
-        errors: passes in which it raised, since start.
+        errors: passes in which it could not look, since start: it raised, or what it reads could not be made.
         seconds: time spent in it, since start.
     """
 
