@@ -177,6 +177,54 @@ def test_a_worse_finding_takes_the_place_of_a_milder_one_when_all_places_are_tak
     assert len(book.findings()) == 10
 
 
+def test_a_finding_that_had_to_go_leaves_nothing_behind_that_could_be_withdrawn_from_it_when_it_comes_again() -> None:
+    telemetry = Telemetry()
+    book = ledger(telemetry, max_findings=10)
+    mild = [found((0, n), service=f"mild{n}", level=Level.INFORMATION) for n in range(10)]
+    book.record(mild, (), NOTHING, 5.0)
+    for trace in range(1, 4):
+        book.record([found((trace, 9), service="mild9", level=Level.INFORMATION)], (), NOTHING, 4.0)
+    book.record([found((7, 0), service="bad")], (), NOTHING, 6.0)
+    (gone,) = {f"mild{n}" for n in range(10)} - {f.service for f in book.findings()}
+    assert dropped(telemetry, "max_findings") == 4
+    assert all(o.service != gone for trace in book.traces() for o in book.of_trace(trace))
+    book.record([], {(7, 0)}, NOTHING, 7.0)
+    book.record([found((5, 5), service=gone, level=Level.INFORMATION)], (), NOTHING, 8.0)
+    # traces of before are looked at again: what was forgotten with the finding is not withdrawn from the one that is open now
+    book.record([], {(0, 9), (1, 9)}, NOTHING, 9.0)
+    assert [f.count for f in book.findings() if f.service == gone] == [1]
+    assert len(book.of_trace((5, 5))) == 1
+    assert ("orphan_span", gone, "", "") not in book.tallies().withdrawn
+
+
+def test_what_had_to_go_stays_out_till_the_pass_is_over_and_what_it_has_in_the_same_pass_goes_with_it() -> None:
+    telemetry = Telemetry()
+    book = ledger(telemetry, max_findings=10)
+    mild = [found((0, n), service=f"mild{n}", level=Level.INFORMATION) for n in range(10)]
+    book.record(mild, (), NOTHING, 5.0)
+    gone = max(mild, key=lambda o: o.fingerprint)  # found as late as the others
+    other = next(o for o in mild if o is not gone)
+    # it makes room for a worse one; then another one is withdrawn, so that there is room; then it is found again, where it was and elsewhere
+    looked_at = [(7, 7), other.trace_id, gone.trace_id]
+    book.record([found((7, 7), service="bad"), gone, replace(gone, trace_id=(8, 8))], looked_at, NOTHING, 6.0)
+    assert {f.service for f in book.findings()} == {o.service for o in mild} - {gone.service, other.service} | {"bad"}
+    remembered = [o for trace in book.traces() for o in book.of_trace(trace)]
+    assert {o.service for o in remembered} == {f.service for f in book.findings()}
+    assert sum(f.count for f in book.findings()) == len(remembered) == book._remembered
+    assert dropped(telemetry, "max_findings") == 2  # with the finding, and of the trace that is new
+    book.record([gone], (), NOTHING, 7.0)
+    assert [f.count for f in book.findings() if f.service == gone.service] == [1]
+
+
+def test_occurrences_whose_finding_is_not_open_are_not_taken_from_an_earlier_state() -> None:
+    book, again = ledger(), ledger()
+    book.record([found(), found(TWO, service="web")], (), NOTHING, 5.0)
+    state = book.dump()
+    state["findings"] = [values for values in state["findings"] if values[0][5] == "web"]
+    again.load(state)
+    assert again.traces() == {TWO}
+
+
 def test_occurrences_above_the_limit_are_forgotten_and_counted_but_their_findings_stay() -> None:
     telemetry = Telemetry()
     book = ledger(telemetry, max_occurrences=100)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -67,6 +67,8 @@ class Ledger:
         self._shrunk: set[str] = set()
         self._mildest: list[str] | None = None
         """Fingerprints, the mildest last: made when a pass first finds the ledger full."""
+        self._evicted: dict[str, _Open] = {}
+        """What had to make room in the pass at hand: it stays out until its occurrences are forgotten, once for all, at the end of the pass."""
         self._snapshot: tuple[Finding, ...] | None = ()
         self._grouping = Grouping()
         self._found: Counter[tuple[str, str, str, str]] = Counter()
@@ -113,6 +115,8 @@ class Ledger:
                     # of a trace that was not looked at whole, nothing that was found before is in doubt
                     stays = could_not_look if trace in whole else None
                     self._replace(trace, old, new, stays, now)
+            self._forget_all_of(self._evicted.values())
+            self._evicted.clear()
             self._bound()
             self._snapshot = None
 
@@ -166,12 +170,13 @@ class Ledger:
             finding.newest = occurrence if finding.newest.key == occurrence.key else finding.newest
 
     def _add(self, occurrence: Occurrence, now: float) -> bool:
-        finding = self._open.get(occurrence.fingerprint)
+        fingerprint = occurrence.fingerprint
+        finding = self._open.get(fingerprint)
         if finding is None:
-            if len(self._open) >= self._settings.max_findings and not self._make_room(occurrence.level):
+            if fingerprint in self._evicted or (len(self._open) >= self._settings.max_findings and not self._make_room(occurrence.level)):
                 self._telemetry.dropped_findings.labels("max_findings").inc()
                 return False
-            finding = self._open[occurrence.fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
+            finding = self._open[fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
             finding.instance = occurrence.instance
         finding.instance = finding.instance if finding.instance == occurrence.instance else ""
         finding.newest = max(finding.newest, occurrence, key=_by_time)
@@ -194,14 +199,16 @@ class Ledger:
             self._mildest.pop()
         if not self._mildest or mildest is None or _RANK[mildest.worst] <= _RANK[level]:
             return False
-        self._telemetry.dropped_findings.labels("max_findings").inc(self._open.pop(self._mildest.pop()).count)
+        fingerprint = self._mildest.pop()
+        self._evicted[fingerprint] = self._open.pop(fingerprint)
+        self._telemetry.dropped_findings.labels("max_findings").inc(mildest.count)
         return True
 
     def _withdraw(self, occurrence: Occurrence) -> None:
-        _grow(self._withdrawn, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
         finding = self._open.get(occurrence.fingerprint)
-        if finding is None:
+        if finding is None:  # it had to make room, and its occurrences were counted as dropped
             return
+        _grow(self._withdrawn, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
         finding.count -= 1
         finding.confidence_sum -= occurrence.confidence
         if finding.count <= 0:
@@ -237,6 +244,19 @@ class Ledger:
         self._remembered -= len(old)
         return old
 
+    def _forget_all_of(self, findings: Collection[_Open]) -> None:
+        """Forget the occurrences of findings that are open no more: one walk over all that are remembered."""
+        if not findings:
+            return
+        gone = {finding.newest.identity for finding in findings}
+        for trace in [t for t, occurrences in self._by_trace.items() if any(o.identity in gone for o in occurrences)]:
+            kept = tuple(o for o in self._by_trace[trace] if o.identity not in gone)
+            self._remembered -= len(self._by_trace[trace]) - len(kept)
+            if kept:
+                self._by_trace[trace] = kept
+            else:
+                del self._by_trace[trace]
+
     def _bound(self) -> None:
         while self._remembered > self._settings.max_occurrences:
             _, old = self._by_trace.popitem(last=False)
@@ -259,15 +279,7 @@ class Ledger:
             }
             if not gone:
                 return
-            for fingerprint in gone:
-                del self._open[fingerprint]
-            for trace in [t for t, occurrences in self._by_trace.items() if any(o.fingerprint in gone for o in occurrences)]:
-                kept = tuple(o for o in self._by_trace[trace] if o.fingerprint not in gone)
-                self._remembered -= len(self._by_trace[trace]) - len(kept)
-                if kept:
-                    self._by_trace[trace] = kept
-                else:
-                    del self._by_trace[trace]
+            self._forget_all_of([self._open.pop(fingerprint) for fingerprint in gone])
             self._snapshot = None
 
     # ------------------------------------------------------------------ reading: what FindingsView asks
@@ -351,13 +363,14 @@ class Ledger:
             KeyError, IndexError, ValueError, TypeError: this is no such state; nothing was taken.
         """
         findings = [one for one in (_load_finding(values, self._settings.examples) for values in state["findings"]) if one.newest.id in self._wording]
+        open_ = {one.newest.fingerprint: one for one in findings}
         by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
         for occurrence in map(load_occurrence, state["occurrences"]):
-            if occurrence.id in self._wording:
+            if occurrence.fingerprint in open_:
                 by_trace[occurrence.trace_id] = (*by_trace.get(occurrence.trace_id, ()), occurrence)
         found, withdrawn, missing = (Counter({tuple(k): int(n) for k, n in state[name]}) for name in ("tallies", "withdrawn", "missing"))
         with self._lock:
-            self._open = {one.newest.fingerprint: one for one in findings}
+            self._open = open_
             self._by_trace, self._remembered = by_trace, sum(map(len, by_trace.values()))
             self._found, self._withdrawn, self._missing = found, withdrawn, missing
             self._shrunk.clear()
