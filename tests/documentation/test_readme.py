@@ -7,6 +7,8 @@ import sys
 
 from documentation.generate import ROOT
 
+from traced.cli.app import DEFECT, READER_GONE, UNREACHABLE, UNREADABLE, USAGE
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -26,3 +28,9 @@ def test_the_readme_shows_what_analyze_prints():
     assert [line for line in shown if line.endswith("…") and not line.lstrip().startswith("fix: ")] == []
     whole = [real if said.endswith("…") and real.startswith(said.removesuffix("…")) else said for said, real in zip(shown, printed, strict=False)]
     assert whole + shown[len(printed) :] == printed
+
+
+def test_the_readme_says_what_each_exit_code_means():
+    table = README.partition("| exit code | says |")[2].partition("\n\n")[0]
+    codes = re.findall(r"^\| (\d+(?: \+ N)?) \|", table, re.MULTILINE)
+    assert codes == [*(str(code) for code in (0, 1, USAGE, UNREADABLE, UNREACHABLE, DEFECT, READER_GONE)), "128 + N"]

@@ -27,7 +27,7 @@ UNREADABLE: Final = 3
 UNREACHABLE: Final = 4
 DEFECT: Final = 70
 """A fault of `traced` itself (EX_SOFTWARE): must not look like exit code 1, `the answer is no`."""
-READER_GONE: Final = 141
+READER_GONE: Final = 128 + signal.SIGPIPE
 _SWALLOWED_AFTER_SECONDS: Final = 0.1
 _NOT_INSTALLED: Final = frozenset({"demo_extra_missing"})
 
@@ -64,7 +64,7 @@ def _traced(
 
 
 def exit_code_of(error: TracedError) -> int:
-    """Choose the exit code: 2 usage or configuration, 3 input unreadable, 4 daemon or store not reached."""
+    """Choose the exit code: 2 usage or configuration, 3 input unreadable or output unwritable, 4 daemon or store not reached."""
     if isinstance(error, InputUnreadableError | OutputUnwritableError):
         return UNREADABLE
     if isinstance(error, StoreError | UnreachableError):
