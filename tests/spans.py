@@ -58,6 +58,7 @@ SHORT = {
     "msg": "messaging.system",
     "dest": "messaging.destination.name",
     "op": "messaging.operation.type",
+    "request": "request.id",
 }
 RESOURCE = {"host": "host.id", "instance": "service.instance.id", "version": "service.version", "sdk": "telemetry.sdk.language"}
 

@@ -7,7 +7,7 @@
 --   peer_service VARCHAR, server_address VARCHAR, network_peer_address VARCHAR, network_peer_port VARCHAR, db_system VARCHAR, db_namespace VARCHAR,
 --   db_name VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, http_response_status_code VARCHAR,
 --   rpc_status_code VARCHAR, error_type VARCHAR, client_address VARCHAR, user_agent VARCHAR, http_request_method VARCHAR, http_route VARCHAR,
---   url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, messaging_partition VARCHAR, messaging_offset VARCHAR,
+--   url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, messaging_partition VARCHAR, messaging_offset VARCHAR, correlation_id VARCHAR,
 --   links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
 SELECT
     trace_id_high,
@@ -52,6 +52,7 @@ SELECT
     messaging_message_id,
     messaging_partition,
     messaging_offset,
+    correlation_id,
     list_transform(links, lambda l: {'trace_id_high': l.trace_id_high, 'trace_id_low': l.trace_id_low, 'span_id': l.span_id}) AS links,
     arrival_time_unix_nano
 FROM read_parquet($files, union_by_name => true) s

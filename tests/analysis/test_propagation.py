@@ -142,3 +142,38 @@ def test_halves_above_the_limit_are_let_go_and_counted(monkeypatch) -> None:  # 
     run.at(62)
     assert run.counter("traced_analysis_dropped", limit="waiting_halves") == 15 + 20  # callers, and entry points
     assert counts(run) == {}
+
+
+ASKED = [
+    line
+    for n in range(40)
+    for line in (f"web SERVER q{n}:w request=r{n} +{2 * n}s ~90ms", f"cart SERVER q{n}.2:c request=r{n} +{2 * n + 0.003 + n % 7 / 10000:.4f}s ~60ms")
+]
+"""Calls between services without CLIENT spans, of which no context arrives: only the requests' ids tell who called."""
+
+
+def test_halves_that_only_the_id_of_their_request_joins_are_named_whichever_comes_first() -> None:
+    for first in ("web", "cart"):
+        run = watched(*[line if line.startswith(first) else late(line, 45) for line in ASKED])
+        run.at(31)
+        assert counts(run) == {}
+        for now in (76, 110):
+            run.at(now)
+        assert counts(run) == {"broken_propagation": 40}, first
+        assert {f.peer for f in run.ledger.findings() if f.id == "broken_propagation"} == {"web"}
+
+
+def test_a_server_that_might_have_called_is_not_said_to_miss_an_answer() -> None:
+    run = watched(*ASKED[::2], late(ASKED[1].replace("q0", "p0").replace("request=r0", "request=another"), 45))
+    for now in (31, 76, 110, 700):
+        run.at(now)
+    assert run.counts() == {}
+
+
+def test_servers_beyond_the_limit_do_not_wait_for_a_receiver_and_are_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("traced.analysis.standby.MAX_STANDBY", 10)
+    run = watched(*[line if line.startswith("web") else late(line, 45) for line in ASKED])
+    for now in (31, 76, 110):
+        run.at(now)
+    assert counts(run) == {}
+    assert run.counter("traced_analysis_dropped", limit="standby") == 30

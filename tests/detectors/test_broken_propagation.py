@@ -38,6 +38,20 @@ def _matched(seen: Seen) -> dict[str, tuple[str, str]]:
     return {place: (names[o.matched], o.peer) for place, o in seen.found(DETECTOR).items() if o.matched}
 
 
+REQUESTS = [
+    line
+    for n in range(40)
+    for line in (
+        f"gate SERVER t{n}:g request=r{n} +1ms ~90ms",
+        f"web SERVER t{n}:w<g request=r{n} +2ms ~80ms",
+        # a relative, called before cart and mostly still at work when cart is
+        f"user SERVER t{n}:u<w request=r{n} +{3 + n % 5 / 10}ms ~{70 if n % 5 else 1}ms",
+        f"cart SERVER t{n}.2:c request=r{n} +{5 + n % 7 / 10}ms ~60ms",
+    )
+]
+"""Services without CLIENT spans; cart begins traces of its own."""
+
+
 FIRES: Fires = {
     "one call of 31 whose receiver began a trace of its own": (spread([*INTACT, *BROKEN]), CALL),
     "the receiver is a second root in the trace of its caller": (
@@ -83,6 +97,25 @@ FIRES: Fires = {
         ),
         {"n.2:c": ("n:b", "web")},
     ),
+    "none of forty calls is intact, nobody names anybody, but both sides carry the id of the request": (
+        spread(REQUESTS, 1.7),
+        {f"t{n}.2:c": (f"t{n}:w", "web") for n in range(40)},
+    ),
+    "the same, where the caller has a CLIENT that does not say whom it called, and a proxy wrote the path anew": (
+        spread(
+            [
+                w
+                for n in range(40)
+                for w in (
+                    f"web SERVER t{n}:w request=r{n} +1ms ~95ms",
+                    f"web CLIENT t{n}:b<w request=r{n} url.path=/shop/cart +2ms ~90ms",
+                    f"cart SERVER t{n}.2:c http.request.header.x-request-id=r{n} url.path=/items +{3 + n % 7 / 10}ms ~80ms",
+                )
+            ],
+            1.7,
+        ),
+        {f"t{n}.2:c": (f"t{n}:b", "web") for n in range(40)},
+    ),
     "none of forty calls is intact, and their delays are alike": (
         spread([w for n in range(40) for w in (f"web CLIENT t{n}:b addr=cart +1ms ~90ms", f"cart SERVER t{n}.2:c +{2 + n % 7 / 10}ms ~85ms")], 1.7),
         {f"t{n}.2:c": (f"t{n}:b", "web") for n in range(40)},
@@ -90,6 +123,32 @@ FIRES: Fires = {
 }
 
 STAYS_SILENT: Silent = {
+    "one request id of all, as a session has it": spread(
+        [line.replace(f"request=r{n}", "request=r") for n in range(40) for line in REQUESTS[4 * n : 4 * n + 4]], 0.02
+    ),
+    "both sides carry the request's id, but the caller says that it called another": spread(
+        [
+            w
+            for n in range(40)
+            for w in (
+                f"web CLIENT t{n}:b request=r{n} peer=proxy +1ms ~95ms",
+                f"cart SERVER t{n}.2:c request=r{n} +{3 + n % 7 / 10}ms ~80ms",
+            )
+        ],
+        1.7,
+    ),
+    "services that serve one request beside each other": spread(
+        [
+            w
+            for n in range(40)
+            for w in (
+                f"user SERVER t{n}:u request=r{n} +{3 + n % 5}ms ~60ms",
+                f"cart SERVER t{n}.2:c request=r{n} +{3 + n % 7}ms ~60ms",
+            )
+        ],
+        1.7,
+    ),
+    "too few requests to tell who surrounds whom without exception": spread(REQUESTS[: 4 * 12], 1.7),
     "every call is intact": spread(INTACT),
     "an entry point that nobody here calls": spread([*INTACT, "web SERVER n:a", "web SERVER o:a"]),
     "a root while no call of its service is under way": spread([*INTACT, "web CLIENT n:b addr=cart +1ms ~90ms", "cart SERVER o:c +2ms ~80ms"]),

@@ -228,6 +228,7 @@ class Blueprint:
         load: mean number of requests under way on an edge.
         sidecars: each pod has a proxy that adds its own SERVER and CLIENT span on the way in and out.
         outside: services that are no part of the system.
+        numbered: each request has an id that all its SERVER and CLIENT spans carry as `request.id`.
     """
 
     name: str
@@ -241,3 +242,4 @@ class Blueprint:
     traces: int = 300
     load: float = 2.0
     outside: frozenset[str] = frozenset()
+    numbered: bool = False

@@ -40,7 +40,7 @@ class Damage:
         return self.apply(clean, random.Random(f"{seed} {clean.name} {self.name}"))
 
 
-_CUT = ("shop@0.2", "shop", "shop@20", "fifty", "fifty@20", "gateway", "mesh", "old", "forwarder", "dsb_hotel", "node_chain")
+_CUT = ("shop@0.2", "shop", "shop@20", "fifty", "fifty@20", "gateway", "mesh", "old", "forwarder", "numbered", "dsb_hotel", "node_chain")
 _LOST = ("shop", "fifty", "mesh", "old", "retries", "dsb_hotel")
 
 
@@ -81,8 +81,8 @@ _ALL = (
     Damage("cut_5", partial(contexts.of_an_edge, how=Cut.NEW_TRACE, share=0.05), _CUT, "5 % of one edge's calls begin a new trace"),
     Damage("cut_30", partial(contexts.of_an_edge, how=Cut.NEW_TRACE, share=0.3), ("shop", "shop@20", "fifty", "streaming", "retries", "dsb_media"), "30 %"),
     Damage("cut_100", partial(contexts.of_an_edge, how=Cut.NEW_TRACE, share=1.0), _CUT, "all"),
-    Damage("cut_caller", contexts.of_a_caller, ("shop", "fifty"), "a service injects no context"),
-    Damage("cut_callee", contexts.of_a_callee, ("shop", "fifty", "shop@20"), "a service extracts no context"),
+    Damage("cut_caller", contexts.of_a_caller, ("shop", "fifty", "numbered"), "a service injects no context"),
+    Damage("cut_callee", contexts.of_a_callee, ("shop", "fifty", "shop@20", "numbered"), "a service extracts no context"),
     Damage(
         "cut_same_trace", partial(contexts.of_an_edge, how=Cut.SAME_TRACE, share=0.1), ("shop", "dsb_hotel"), "10 % of an edge lose the parent, not the trace"
     ),

@@ -53,6 +53,8 @@ class Recorder:
 
     def __init__(self, blueprint: Blueprint, rng: random.Random) -> None:
         self.rng = rng
+        self._numbered = blueprint.numbered
+        self._requests: dict[str, str] = {}
         self.spans: list[Span] = []
         self.fates: dict[int, Fate] = {}
         self.services = {s.name: s for s in blueprint.services}
@@ -95,7 +97,7 @@ class Recorder:
             start=times[0],
             end=max(times),
             resource=process.resource,
-            attributes=draft.attributes,
+            attributes=draft.attributes | self._request(own, draft.kind),
             remote=remote,
             flags=flags(process.resource, remote=remote),
             error=draft.error,
@@ -105,6 +107,12 @@ class Recorder:
         self.spans.append(span)
         if not process.service.reports:
             self.fates[span.uid] = Fate.SILENT
+
+    def _request(self, own: Context, kind: Kind) -> Attributes:
+        """Give the id of the request that a span serves, as an application writes it: it says nothing of the trace."""
+        if not self._numbered or kind not in (Kind.SERVER, Kind.CLIENT):
+            return {}
+        return {"request.id": self._requests.setdefault(own.key[0], f"req-{len(self._requests) + 1:06d}")}
 
     def in_order_of_end(self) -> tuple[tuple[Span, ...], dict[int, Fate]]:
         """Give all spans numbered by their end, and the fates by these numbers."""

@@ -14,10 +14,13 @@ from .traces import TraceSet
 from .worlds_gaps import waiting
 from .worlds_large import entry, fifty
 from .worlds_messages import fanout_link, fanout_parent, scheduled
-from .worlds_rpc import forwarder, gateway, mesh, old, retries, shop, streaming
+from .worlds_rpc import forwarder, gateway, mesh, numbered, old, retries, shop, streaming
 
 BLUEPRINTS: Mapping[str, Callable[[], Blueprint]] = MappingProxyType(
-    {make.__name__: make for make in (shop, fanout_parent, fanout_link, streaming, retries, gateway, forwarder, mesh, fifty, old, entry, scheduled, waiting)}
+    {
+        make.__name__: make
+        for make in (shop, fanout_parent, fanout_link, streaming, retries, gateway, forwarder, mesh, fifty, old, entry, scheduled, waiting, numbered)
+    }
 )
 WORLDS = (*BLUEPRINTS, "shop@0.2", "shop@20", "fifty@20")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .blueprint import Address, Blueprint, Call, Endpoint, Entry, Later, Local, Outside, Query, Retry, Service, Together
+from .blueprint import Address, Blueprint, Call, Endpoint, Entry, Later, Local, Outside, Query, Retry, Service, Together, Wait
 
 _HOME = "GET /"
 _PRODUCT = "GET /product/{id}"
@@ -122,6 +122,21 @@ def mesh() -> Blueprint:
         Endpoint("GET /stock/{id}", "stock", (Query("postgresql", "SELECT stock", "stock-db"),)),
     )
     return Blueprint("mesh", services, endpoints, (Entry(1, "GET /cart"),), sidecars=True, traces=160)
+
+
+def numbered() -> Blueprint:
+    """Services that emit SERVER spans only, and write the id of the request on them; one of them reports nothing at all."""
+    names = (("front", "node"), ("account", "java"), ("search", "java"), ("prices", "go"), ("ranking", "python"), ("audit", "java"))
+    services = tuple(Service(name, language, clients=False, reports=name != "audit") for name, language in names)
+    endpoints = (
+        Endpoint("GET /home", "front", (Together((Call("GET /account/{id}"), Call("GET /search"))), Call("POST /audit", share=0.5))),
+        Endpoint("GET /account/{id}", "account", (Call("GET /prices/{id}"), Wait(3.0))),
+        Endpoint("GET /search", "search", (Wait(2.0), Call("POST /rank"), Wait(1.0))),
+        Endpoint("GET /prices/{id}", "prices", (Wait(2.0),)),
+        Endpoint("POST /rank", "ranking", (Wait(2.0),)),
+        Endpoint("POST /audit", "audit", (Call("GET /account/{id}"),)),
+    )
+    return Blueprint("numbered", services, endpoints, (Entry(1, "GET /home"),), numbered=True)
 
 
 def old() -> Blueprint:

@@ -145,6 +145,15 @@ def test_a_silenced_trace_calls_nothing_absent_and_is_not_complete() -> None:
     assert not any(trace_summary(forest).column("complete").to_pylist())
 
 
+def test_a_kind_that_no_protocol_knows_is_no_kind_and_stops_no_pass() -> None:
+    known = unknown = spans("web UNSPECIFIED a", "web UNSPECIFIED b<a").staged()
+    at = unknown.schema.get_field_index("kind")
+    unknown = unknown.set_column(at, unknown.schema.field(at), pa.array([6, 255], pa.uint8()))
+    assert Forest(unknown).kind.tolist() == [0, 0]
+    said = [new_passes().run(Settled.first_look(table, spans().repeats()), 1.0).occurrences for table in (known, unknown)]
+    assert said[0] == said[1]
+
+
 def test_no_spans_are_no_trouble() -> None:
     forest = Forest(spans().staged())
     assert (forest.count, forest.traces) == (0, 0)

@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from traced.analysis.pool import EVER, KEEP_NANOS, LOOKS_AFTER, Place, Pool, ids, places
+from traced.analysis.standby import Standby
 from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.correlation import says_requests
 from traced.graph.delays import Delays
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
 from traced.graph.identity import Knowledge
@@ -19,6 +22,7 @@ from traced.graph.matching import CHANCE, Match, Matching, match
 from traced.graph.operations import Operated, Operation, Operations, kin, operated
 from traced.graph.parts import CALLEE_GONE, REMAINS
 from traced.graph.relation import Relation
+from traced.model.span import SpanKind
 
 MAX_WAITING: Final = 50_000
 """Halves that wait, of each side; the longest waiting go first, and those that were not decided yet are counted."""
@@ -99,6 +103,7 @@ class Propagation:
         """
         self._hold = hold_nanos
         self._callers, self._receivers = Pool(), Pool()
+        self._standby = Standby()
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}
         """Matches by their receiver's key, for as long as it is kept."""
@@ -128,7 +133,7 @@ class Propagation:
         """
         callers = lonely_callers(made, seen, self.operations, again, known)
         # where no caller stands alone anywhere, entries that never had one are what they seem: most systems have thousands a minute
-        sought = bool(callers.num_rows or self._callers.rows.num_rows)
+        sought = bool(callers.num_rows or self._callers.rows.num_rows) or says_requests(made.forest)
         receivers = lonely_receivers(made, seen, self.operations, again, all_entries=sought)
         dangling = np.asarray(receivers.column("parent_span_id")) != 0
         entries = receivers.filter(pa.array(~dangling))
@@ -137,7 +142,9 @@ class Propagation:
         mangled, taken = self._within(callers, receivers.filter(pa.array(dangling)), known)
         callers = callers.filter(pa.array(~taken))
         self.came = _gone(callers, known)
-        self._callers.add(callers, until, self._hold)
+        straight = self._standby.come(made, again, pa.concat_tables([entries, self._receivers.rows]))
+        self.dropped["standby"] = self._standby.dropped
+        self._callers.add(pa.concat_tables([callers, straight]), until, self._hold)
         self._receivers.add(entries, until, self._hold)
         self._bound(until)
         return mangled
@@ -159,7 +166,7 @@ class Propagation:
         self._part(traces)
         for mine, others in ((self._callers, self._receivers), (self._receivers, self._callers)):
             gone = np.isin(mine.traces, traces)
-            freed = np.isin(others.keys, mine.partner[gone & (mine.partner != 0)])
+            freed = np.isin(others.partner, mine.keys[gone]) & (others.partner != 0)
             if mine is self._callers:
                 for place, partner in zip(places(others.rows.filter(pa.array(freed))), others.partner[freed].tolist(), strict=True):
                     self._freed[place] = partner
@@ -220,13 +227,19 @@ class Propagation:
             free_callers = np.flatnonzero(self._callers.partner == 0)
             matches, explained, called = self._pair(free_callers, self._free_receivers(due_callers), known)
         told = self._told_again(due_receivers & matched_before)
-        alone = self._callers.rows.filter(pa.array(due_callers & (self._callers.partner == 0)))
+        alone = self._callers.rows.filter(pa.array(due_callers & (self._callers.partner == 0) & self._calls()))
         rootless = self._with_habits(self._receivers.rows.filter(pa.array(due_receivers & (self._receivers.partner == 0))))
-        anew = [pool.rows.filter(pa.array(due & pool.decided & (pool.partner == 0))) for pool, due in self._sides(due_callers, due_receivers)]
+        anew = [pool.rows.filter(pa.array(due & pool.decided & (pool.partner == 0))) for pool, due in self._sides(due_callers & self._calls(), due_receivers)]
         judged = Judged(*(frozenset(places(rows)) for rows in (*anew, told)))
         for pool, due in self._sides(due_callers, due_receivers):
             pool.looked_at(due)
         return Decided(pa.concat_tables([matches, told]), alone, rootless, self._revoked(), explained, called, judged)
+
+    def _calls(self) -> Mask:
+        """Mark the callers that called for certain: a SERVER that nobody was seen to miss may only turn out to be one."""
+        kind, expected = np.asarray(self._callers.rows.column("kind")), self._callers.rows.column("expected")
+        certain: Mask = (kind != SpanKind.SERVER) | np.asarray(pc.not_equal(expected, "")).astype(bool)
+        return certain
 
     def _entries(self) -> Mask:
         """Mark the receivers that were decided, have no caller, and are of an operation that had none when they came."""
@@ -284,9 +297,11 @@ class Propagation:
         caller_keys, receiver_keys = self._callers.keys, self._receivers.keys
         decided = self._callers.decided[callers], self._receivers.decided[receivers]
         told, told_roots = [m.caller for m in found if decided[0][m.caller]], [m.receiver for m in found if decided[1][m.receiver]]
+        certain = self._calls()  # the others may have called more than one
         for one in found:
             mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
-            self._callers.partner[mine] = receiver_keys[theirs]
+            if certain[mine]:
+                self._callers.partner[mine] = receiver_keys[theirs]
             self._receivers.partner[theirs] = caller_keys[mine]
             self._found[int(receiver_keys[theirs])] = one
         self._rejoin([int(receivers[m.receiver]) for m in found], [int(callers[m.caller]) for m in found])

@@ -84,7 +84,8 @@ class Forest:
         self.spans = spans
         self.count = spans.num_rows
         texts = each(Codes.from_column, [spans.column(name) for name in _TEXTS])
-        self.kind = numbers(spans, "kind")
+        # a kind that no version of the protocol knows is no kind
+        self.kind = np.minimum(numbers(spans, "kind"), SpanKind.CONSUMER + 1) % (SpanKind.CONSUMER + 1)
         self.span_id: Unsigned = numbers(spans, "span_id")
         self.parent_id: Unsigned = numbers(spans, "parent_span_id")
         self.start: Ints = numbers(spans, "start_time_unix_nano")

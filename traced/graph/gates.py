@@ -23,14 +23,16 @@ class Gates:
         self._same = [_together(callers, receivers, name) for name in ("http_request_method", "rpc_method", "rpc_service", "messaging_destination")]
         self._status = _together(callers, receivers, "response_status", _http_status)
         self._message = _together(callers, receivers, "messaging_message_id")
+        self.request = _together(callers, receivers, "correlation_id")
+        """Of both sides, the number of each row's request; 0 where it says none."""
         self._service = _together(callers, receivers, "service_name")
         self._path = _coded([path_of(*parts) for parts in _texts(callers, "url_path", "url_full")])
         self._target = _coded(list(zip(*_texts_apart(receivers, "url_path", "url_full", "http_route"), strict=True)))
 
-    def agree(self, caller: Ints, receiver: Ints, same_trace: Mask) -> Mask:
+    def agree(self, caller: Ints, receiver: Ints, together: Mask) -> Mask:
         """Say of pairs of rows whether nothing contradicts; what one side does not say does not.
 
-        Within one trace another path is no contradiction, where another service was called: something between them may have rewritten it.
+        Within one trace, or one request, another path is no contradiction where another service was called: something between may have rewritten it.
         """
         fits = np.ones(len(caller), bool)
         for mine, theirs in (*self._same, self._status, self._message):
@@ -42,15 +44,22 @@ class Gates:
         verdict = np.array([_paths_agree(paths[p // len(targets)], *targets[p % len(targets)]) for p in pairs.tolist()], bool)
         if len(pairs):
             mine, theirs = self._service
-            fits &= verdict[place] | (same_trace & (mine[caller] != theirs[receiver]))
+            fits &= verdict[place] | (together & (mine[caller] != theirs[receiver]))
         return fits
 
     def same_message(self, caller: Ints, receiver: Ints) -> Mask:
         """Say of pairs whether both name the same message, which decides alone."""
-        mine, theirs = self._message
-        a, b = mine[caller], theirs[receiver]
-        same: Mask = (a == b) & (a != 0)
-        return same
+        return _same(self._message, caller, receiver)
+
+    def same_request(self, caller: Ints, receiver: Ints) -> Mask:
+        """Say of pairs whether both carry the id of the same request."""
+        return _same(self.request, caller, receiver)
+
+
+def _same(sides: tuple[Ints, Ints], caller: Ints, receiver: Ints) -> Mask:
+    a, b = sides[0][caller], sides[1][receiver]
+    same: Mask = (a == b) & (a != 0)
+    return same
 
 
 def _texts(table: pa.Table, *names: str) -> list[tuple[str, ...]]:

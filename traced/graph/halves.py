@@ -25,7 +25,7 @@ from traced.model.span import FLAGS_IS_REMOTE, SpanKind
 _TEXTS: Final = (
     "trace_state", "service_namespace", "service_version", "service_instance_id", "host", "telemetry_sdk_language", "name", "peer_name", "server_address",
     "messaging_system", "messaging_destination", "messaging_message_id", "response_status", "error_type", "client_address", "user_agent",
-    "http_request_method", "http_route", "url_path", "url_full", "rpc_service", "rpc_method",
+    "http_request_method", "http_route", "url_path", "url_full", "rpc_service", "rpc_method", "correlation_id",
 )  # fmt: skip
 
 HALVES: Final = pa.schema(
@@ -67,14 +67,14 @@ def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mas
     forest, calls = made.forest, made.calls
     whole = ~forest.silenced[forest.trace]
     rows = np.flatnonzero(calls.unanswered & forest.sending & (calls.database == 0) & whole)
-    alone = _halves(made, rows, again)
+    alone = halves(made, rows, again)
     without = pa.array(_without(made, rows, alone, names), pa.string())
     callees = {number: known.of(seen.operations[number]).callees.keys() for number in used(seen.of[rows])}
     takers = [callees[number] for number in seen.of[rows].tolist()]
     parts = [_set(_set(alone, "without", without), "consumed_by", _consumed_by(made, rows, takers))]
     for rows, callee in _missing_straight_calls(made, seen, known):
         kept = rows[whole[rows]]
-        expecting = _set(_halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string()))
+        expecting = _set(halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string()))
         parts.append(_set(expecting, "consumed_by", _consumed_by(made, kept, [{callee}] * len(kept))))
     return pa.concat_tables(parts)
 
@@ -157,8 +157,8 @@ def lonely_receivers(made: Relation, seen: Operated, known: Operations, again: M
         has_callers[number] = kin.present + kin.absent > 0
     if not all_entries:
         rows = rows[has_callers[operation] | forest.absent[rows]]
-    halves = _set(_halves(made, rows, again), "has_callers", pa.array(has_callers[seen.of[rows]]))
-    return _set(halves, "second", pa.array(_second_roots(forest)[rows]))
+    alone = _set(halves(made, rows, again), "has_callers", pa.array(has_callers[seen.of[rows]]))
+    return _set(alone, "second", pa.array(_second_roots(forest)[rows]))
 
 
 def _second_roots(forest: Forest) -> Mask:
@@ -170,7 +170,8 @@ def _second_roots(forest: Forest) -> Mask:
     return marks
 
 
-def _halves(made: Relation, rows: Ints, again: Mask) -> pa.Table:
+def halves(made: Relation, rows: Ints, again: Mask) -> pa.Table:
+    """Give some spans as rows of HALVES."""
     spans = span_columns(made.forest, made.calls, rows)
     columns = []
     for name in HALVES.names[: HALVES.get_field_index("called")]:

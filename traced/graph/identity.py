@@ -63,7 +63,8 @@ def may_call(callers: Iterable[CallerIdentity], receivers: Iterable[ReceiverIden
     result = {}
     for caller in callers:
         named = _named(caller, known) & services
-        named |= {by_name.get(caller.name, ""), by_rpc.get(caller.rpc_service, "")} - {""} if not named and not caller.expected else set()
+        if not named and not caller.expected and caller.kind != SpanKind.SERVER:
+            named = {by_name.get(caller.name, ""), by_rpc.get(caller.rpc_service, "")} - {""}
         result[caller] = frozenset(r for r in taking if _fits(caller, r, named))
     return result
 
@@ -72,6 +73,8 @@ def _named(caller: CallerIdentity, known: Knowledge) -> set[str]:
     """Name the services that a caller's own words or its like's answers lead to."""
     if caller.expected:
         return {caller.expected}
+    if caller.kind == SpanKind.SERVER:
+        return set()  # its name is its own, not that of whom it called
     names = set(known.answered((caller.service, caller.called, caller.peer_name)))
     if caller.peer_name:
         # the first label of a host name is the service's in Kubernetes (cart.shop.svc.cluster.local) and in Compose

@@ -18,24 +18,26 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.assigning import assigned
-from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix
+from traced.graph.correlation import Side, direct_callers
 from traced.graph.delays import UNLEARNED, DelayModel, Edge, Floats, densest
 from traced.graph.gates import Gates
 from traced.graph.identity import CallerIdentity, Knowledge, ReceiverIdentity, may_call
+from traced.graph.weighing import PRIOR, balanced, columns_of, tail, weights
 from traced.model.span import SpanKind
 
 MAX_CANDIDATES: Final = 256
 """Callers looked at for one receiver: those that began last before it."""
-PRIOR: Final = 0.8
-"""Chance that a receiver's caller is among the candidates, before anything is known of their times."""
 SAME_TRACE: Final = 10.0
+SAME_REQUEST: Final = 10.0
 SAME_MESSAGE: Final = 20.0
-"""What these add to a pair's log weight: a common trace id, or message id, does not come by chance."""
-OUTLIERS: Final = 0.05
-"""Share of calls whose delays follow no rule: paused, queued, retried."""
+"""What these add to a pair's log weight: a common trace id, request id, or message id does not come by chance."""
+SUREST_BY_REQUEST: Final = 0.9
+"""Confidence at most, where nothing but the request's id leads to a SERVER span: something that emits nothing may have passed the id on between."""
+AGREEING: Final = 4.0
+"""What it adds where a SERVER span stands for a call of its own: its method and path are of what was asked of it, and seldom what it asks for."""
 LEAST_CROWD: Final = 0.001
 _LARGEST: Final = 40.0
-_ROUNDS: Final = 40
 _LEARNING_ROUNDS: Final = 4
 _LIKELY: Final = 0.3
 MOST: Final = 0.5
@@ -95,21 +97,24 @@ def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Call
     gates = Gates(callers, receivers)
     reach = may_call(sides.caller_identities, sides.receiver_identities, known)
     allowed: Mask = np.array([[r in reach[c] for r in sides.receiver_identities] for c in sides.caller_identities], bool)
+    calls = sides.by_request(gates.request)
     for service in sorted({r.service for r in sides.receiver_identities}):
-        block = _Block(sides, gates, service, allowed, delays)
+        block = _Block(sides, gates, service, allowed, calls, delays)
         if len(block.caller) and len(block.receiver):
             block.solve(result)
-    result.matches = _one_each(result.matches)
+    result.matches = _one_each(result.matches, sides)
     return result
 
 
-def _one_each(matches: list[Match]) -> list[Match]:
-    """Keep the surest match of a caller that receivers of several services were matched with."""
-    best: dict[int, Match] = {}
+def _one_each(matches: list[Match], sides: _Sides) -> list[Match]:
+    """Keep the surest match of a caller that receivers of several services were matched with; a SERVER span may have called each of them."""
+    best: dict[tuple[int, str], Match] = {}
     for one in matches:
-        known = best.setdefault(one.caller, one)
+        several = sides.caller_kind[one.caller] == SpanKind.SERVER
+        key = one.caller, sides.receiver_identities[sides.receiver_identity[one.receiver]].service if several else ""
+        known = best.setdefault(key, one)
         if (one.confidence, -one.receiver) > (known.confidence, -known.receiver):
-            best[one.caller] = one
+            best[key] = one
     return list(best.values())
 
 
@@ -130,6 +135,21 @@ class _Sides:
         self.lasts = float(times.max() - times.min())
         """Nanoseconds from the first half to the last."""
         self.caller_kind = np.asarray(callers.column("kind"))
+        self._services = Codes.from_column(callers.column("service_name")), Codes.from_column(receivers.column("service_name"))
+        # who names its callee is believed: that it carries the request's id says nothing more
+        self.names_nobody: Mask = np.array([not (c.peer_name or c.expected) for c in self.caller_identities])[self.caller_identity]
+
+    def by_request(self, requests: tuple[Ints, Ints]) -> frozenset[tuple[str, str]]:
+        """Name the pairs of services of which the ids of requests show that one calls the other."""
+        if not (requests[0].any() and requests[1].any()):
+            return frozenset()
+        mine = Side(np.where(self.names_nobody, requests[0], 0), self._services[0], *self.caller_times)
+        return direct_callers(mine, Side(np.where(self.dangling, 0, requests[1]), self._services[1], *self.receiver_times))
+
+    def calling(self, service: str, calls: frozenset[tuple[str, str]]) -> Mask:
+        """Mark the callers that may have called a service because they serve its requests."""
+        able: Mask = np.array([(c.service, service) in calls for c in self.caller_identities])[self.caller_identity] & self.names_nobody
+        return able
 
 
 def _identities(table: pa.Table, names: list[str], kind: Any) -> tuple[list[Any], Ints]:
@@ -161,13 +181,22 @@ class _Pairs:
 class _Block:
     """The receivers of one service and everything that may have called it."""
 
-    def __init__(self, sides: _Sides, gates: Gates, service: str, allowed: Mask, delays: Callable[[Edge], DelayModel | None]) -> None:
+    def __init__(
+        self,
+        sides: _Sides,
+        gates: Gates,
+        service: str,
+        allowed: Mask,
+        calls: frozenset[tuple[str, str]],
+        delays: Callable[[Edge], DelayModel | None],
+    ) -> None:
         self._sides, self._gates, self._service = sides, gates, service
         mine: Mask = np.array([r.service == service for r in sides.receiver_identities], bool)
         self.receiver: Ints = np.flatnonzero(mine[sides.receiver_identity])
         self._allowed = allowed & mine
         able: Mask = np.asarray(self._allowed.any(axis=1))
-        callers = np.flatnonzero(able[sides.caller_identity])
+        self._by_request = sides.calling(service, calls)
+        callers = np.flatnonzero(able[sides.caller_identity] | self._by_request)
         self.caller: Ints = callers[np.argsort(sides.caller_times[0][callers], kind="stable")]
         self._edges: list[Edge] = []
         self._learn_edges(delays)
@@ -206,7 +235,7 @@ class _Block:
         starts, ends = sides.caller_times[0][self.caller], sides.caller_times[1][self.caller]
         moved = np.zeros(len(receivers), np.int64) if shift is None else shift
         start, end = sides.receiver_times[0][receivers] + moved, sides.receiver_times[1][receivers] + moved
-        models = _columns(self._models)
+        models = columns_of(self._models)
         last = np.searchsorted(starts, start + max(-int(models[:, 2].min()), 0), "right")
         back = int(self._room.max(initial=0)) + max(int((models[:, 0] + _SPREADS * models[:, 1]).max()), 50_000_000)
         first = np.searchsorted(starts, start - back, "left")
@@ -221,19 +250,26 @@ class _Block:
         model = models[self._edge_of[caller]]
         request, response = (start[receiver] - starts[place]).astype(float), (ends[place] - end[receiver]).astype(float)
         messages = self._messages[place]
+        same_request = self._gates.same_request(caller, rows)
+        by_request = same_request & self._by_request[caller]
         fits = (request >= model[:, 2]) & ((response >= model[:, 5]) | messages)
         fits &= self._allowed[sides.caller_identity[caller], sides.receiver_identity[rows]]
+        # whoever serves the same request, and surrounds it, need not keep to what is usual
+        fits |= by_request & (request >= -_AGREE) & (response >= -_AGREE)
         same = sides.caller_trace[caller] == sides.receiver_trace[rows]
         fits &= same | ~sides.dangling[rows]
         # that a message was sent before another was taken says nothing of it: only its id does
         fits &= ~messages | self._gates.same_message(caller, rows)
-        fits[fits] = self._gates.agree(caller[fits], rows[fits], same[fits])
-        chosen = np.flatnonzero(fits)
+        agrees = np.zeros(len(fits), bool)
+        agrees[fits] = self._gates.agree(caller[fits], rows[fits], same[fits] | by_request[fits])
+        straight = sides.caller_kind[caller] == SpanKind.SERVER
+        chosen = np.flatnonzero(fits & (agrees | straight))
         caller, rows, request, response = caller[chosen], rows[chosen], request[chosen], response[chosen]
         same, messages = same[chosen], messages[chosen]
-        weight = _weights(model[chosen], request, response, self._room[place[chosen]], messages) - self._crowd[self._edge_of[caller]]
+        weight = weights(model[chosen], request, response, self._room[place[chosen]], messages) - self._crowd[self._edge_of[caller]]
+        weight = weight + AGREEING * (straight & agrees)[chosen]
         if shift is None:
-            weight = weight + SAME_TRACE * same + SAME_MESSAGE * self._gates.same_message(caller, rows)
+            weight = weight + SAME_TRACE * same + SAME_MESSAGE * self._gates.same_message(caller, rows) + SAME_REQUEST * same_request[chosen]
         return _Pairs(caller, rows, receiver[chosen], np.clip(weight, -_LARGEST, _LARGEST), request, response)
 
     # ------------------------------------------------------------------ learning from what is to be matched
@@ -285,9 +321,9 @@ class _Block:
         beyond_chance = self._sides.dangling[pairs.receiver] | self._gates.same_message(pairs.caller, pairs.receiver)
         for at in chosen.tolist():
             by_chance = 0.0 if beyond_chance[at] else chance.get(int(self._edge_of[pairs.caller[at]]), 1.0)
-            result.matches.append(
-                Match(int(pairs.caller[at]), int(pairs.receiver[at]), float(share[at]), float(by_service[at]), int(rivals[at]), by_chance),
-            )
+            caller, receiver = int(pairs.caller[at]), int(pairs.receiver[at])
+            most = SUREST_BY_REQUEST if self._by_request[caller] and self._sides.caller_kind[caller] == SpanKind.SERVER else 1.0
+            result.matches.append(Match(caller, receiver, min(float(share[at]), most), min(float(by_service[at]), most), int(rivals[at]), by_chance))
 
     def _by_service(self, pairs: _Pairs, share: Floats) -> Floats:
         """Give, for each pair, the shares of all callers of its service for its receiver together."""
@@ -306,7 +342,7 @@ class _Block:
         bounds = {}
         for edge, number in found.items():
             by_luck = (by_chance[edge] + 1) / (count * shifts + 2)
-            bounds[edge] = _tail(number, count, by_luck)
+            bounds[edge] = tail(number, count, by_luck)
             if not self._learned[edge]:
                 # delays that were fitted to these very pairs explain some of them whatever they are: most, only where they are true
                 theirs = int(np.count_nonzero(self._edge_of[self.caller] == edge))
@@ -330,60 +366,7 @@ def _shift(seeds: Unsigned, turn: Ints) -> Ints:
     return moved
 
 
-def _tail(successes: int, trials: int, chance: float) -> float:
-    """Bound P(at least so many successes) from above (Chernoff): exp(-n KL(k/n || p))."""
-    share = successes / trials
-    if share <= chance:
-        return 1.0
-    divergence = share * np.log(share / chance) + ((1 - share) * np.log((1 - share) / (1 - chance)) if share < 1 else 0.0)
-    return float(np.exp(-trials * divergence))
-
-
-def _columns(models: list[DelayModel]) -> Floats:
-    fields = [(m.request, m.request_scale, m.request_least, m.response, m.response_scale, m.response_least) for m in models]
-    return np.array(fields, np.float64).reshape(len(models), 6)
-
-
-def _mixed(density: Floats, room: Floats) -> Floats:
-    """Give the log of a density relative to chance, where a share of calls takes any time that it has room for."""
-    mixed: Floats = np.log((1 - OUTLIERS) * np.exp(density) * room + OUTLIERS)
-    return mixed
-
-
-def _weights(model: Floats, request: Floats, response: Floats, room: Floats, messages: Mask) -> Floats:
-    """Give log of (density of both delays on this edge) over (density by chance: anywhere within the caller's time)."""
-    forth = _mixed(_density(request, model[:, 0], model[:, 1]), np.maximum(room, model[:, 1]))
-    back = _mixed(_density(response, model[:, 3], model[:, 4]), np.maximum(room, model[:, 4]))
-    weights: Floats = np.where(messages, forth, forth + back)
-    return weights
-
-
-def _density(value: Floats, location: Floats, scale: Floats) -> Floats:
-    """Give the log density of Student's t with three degrees of freedom: a median and a spread, and tails that forgive."""
-    z = (value - location) / scale
-    density: Floats = -2.0 * np.log1p(z * z / 3.0) - np.log(scale) - 1.0008888  # log of 2 / (pi sqrt 3), negated
-    return density
-
-
 def _times_seen(codes: Ints) -> Ints:
     _, place, number = np.unique(codes, return_inverse=True, return_counts=True)
     seen: Ints = number[place]
     return seen
-
-
-def balanced(caller: Ints, receiver: Ints, weight: Floats, prior: float = PRIOR) -> Floats:
-    """Turn weights into shares, so that those of each caller, and of each receiver, and of its having no other half, add up to one.
-
-    Sinkhorn's balancing of the sparse matrix; the share is what is said for the pair with regard to all rivals on both sides.
-    """
-    if not len(caller):
-        return np.zeros(0)
-    _, c = np.unique(caller, return_inverse=True)
-    _, r = np.unique(receiver, return_inverse=True)
-    ratio = np.exp(weight) * prior / (1 - prior)
-    of_caller, of_receiver = np.ones(c.max() + 1), np.ones(r.max() + 1)
-    for _ in range(_ROUNDS):
-        of_receiver = 1 / (1 + np.bincount(r, ratio * of_caller[c]))
-        of_caller = 1 / (1 + np.bincount(c, ratio * of_receiver[r]))
-    shares: Floats = ratio * of_caller[c] * of_receiver[r]
-    return np.minimum(shares, 1.0)

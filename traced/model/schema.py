@@ -145,8 +145,24 @@ TYPED_ATTRIBUTES: Final[dict[str, tuple[str, ...]]] = {
     "messaging_partition": ("messaging.destination.partition.id", "messaging.kafka.destination.partition", "messaging.kafka.partition"),
     "messaging_offset": ("messaging.kafka.offset", "messaging.kafka.message.offset"),
     "messaging_batch_message_count": ("messaging.batch.message_count",),
+    "correlation_id": (
+        "http.request.header.x-request-id",
+        "http.request.header.x_request_id",
+        "http.request.header.x-correlation-id",
+        "http.request.header.x_correlation_id",
+        "guid:x-request-id",
+        "messaging.message.conversation_id",
+        "messaging.conversation_id",
+        "request.id",
+        "request_id",
+        "requestId",
+        "correlation.id",
+        "correlation_id",
+        "correlationId",
+    ),
 }
-"""Attributes that detectors read, as columns of their own: column name to spellings, the newest first.
+"""Attributes that detectors read, as columns of their own: column name to spellings, the newest first. (`correlation_id`, the id of a whole request,
+has no standard name: captured headers, as Envoy and the conventions of messaging write it, then what applications call it.)
 
 The first spelling present wins; old names: semantic-conventions' migration guides for HTTP, database and messaging.
 All are text; detectors cast what they count.

@@ -58,6 +58,7 @@ WINDOW_TYPED: Final = (
     "messaging_message_id",
     "messaging_partition",
     "messaging_offset",
+    "correlation_id",
 )
 LINK_TARGET: Final = pa.list_(pa.struct([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64()), ("span_id", pa.uint64())]))
 

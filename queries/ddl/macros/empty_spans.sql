@@ -62,6 +62,7 @@ SELECT unnest(NULL::STRUCT(
     messaging_partition VARCHAR,
     messaging_offset VARCHAR,
     messaging_batch_message_count VARCHAR,
+    correlation_id VARCHAR,
     attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[],
     events STRUCT(
         time_unix_nano BIGINT,

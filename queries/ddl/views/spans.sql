@@ -14,7 +14,7 @@
 --   rpc_method varchar, rpc_status_code varchar, error_type varchar, db_system varchar, db_namespace varchar,
 --   db_name varchar, messaging_system varchar, messaging_destination varchar, messaging_operation varchar,
 --   messaging_message_id varchar, messaging_consumer_group varchar, messaging_partition varchar, messaging_offset varchar,
---   messaging_batch_message_count varchar, arrival_time_unix_nano bigint, arrival_time timestamp_ns
+--   messaging_batch_message_count varchar, correlation_id varchar, arrival_time_unix_nano bigint, arrival_time timestamp_ns
 
 CREATE VIEW spans AS
 SELECT
@@ -82,6 +82,7 @@ SELECT
     messaging_partition,
     messaging_offset,
     messaging_batch_message_count,
+    correlation_id,
     arrival_time_unix_nano,
     readable_time(arrival_time_unix_nano) AS arrival_time
 FROM stored_spans
