@@ -151,7 +151,8 @@ class FindingsSettings(Room):
     """The ledger."""
 
     max_findings: int = Field(5_000, ge=10)
-    """Open findings; further fingerprints are counted as dropped."""
+    """Open findings. Where there are so many, the mildest makes room for a worse one, first the one found least lately; what goes, or finds no room,
+    is counted as dropped."""
     max_occurrences: int = Field(100_000, ge=100)
     """Occurrences remembered for withdrawal; the oldest are forgotten first and counted."""
     examples: int = Field(5, ge=1, le=50)
@@ -168,7 +169,8 @@ class GraphSettings(Room):
     virtual_callees: Literal["peer", "peer_or_unknown", "none"] = "peer"
     """Whom an unanswered CLIENT calls: its peer attribute; or else `unknown` (Collector)."""
     max_edges: int = Field(2_000, ge=10)
-    """Edges kept; further ones are counted as dropped."""
+    """Edges kept. Where there are so many, those on which nothing was seen for `history_minutes` make room; else, for an edge between services, the
+    virtual one seen least lately. Calls of an edge that finds no room are counted as dropped."""
     history_minutes: int = Field(180, ge=1)
     """For how many minutes the graph can be asked by time range."""
 
