@@ -49,7 +49,7 @@ laws: $(VENV)/.lint ## import laws, and that functions fit on a screen
 
 check: lint types laws test wheel-test ## what CI runs
 
-wheel-test: $(VENV)/.lint ## build the wheel, install it away from the checkout, analyse a file with it
+wheel-test: $(VENV)/.lint ## build the wheel and use it away from the checkout; build the sdist and run tests from it
 	bash tests/wheel/test_wheel.sh $(PYTHON) $(BIN)/python
 
 bench: $(VENV)/.test ## speeds and sizes, one figure a line (about four minutes)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the wheel, install it into a fresh environment away from the checkout, and use it there on a file.
+# Build the wheel, install it into a fresh environment away from the checkout, and use it there on a file. Build the source distribution
+# too, and run those tests from it that read the files beside the code.
 #   test_wheel.sh PYTHON BUILD_PYTHON
 set -euo pipefail
 python=$1
@@ -26,3 +27,12 @@ assert {f["id"] for f in answer["findings"]} == {"orphan_span", "root_client_spa
 "$work/venv/bin/traced" explain orphan_span > /dev/null
 "$work/venv/bin/traced" --version
 echo "the built wheel works away from the checkout"
+
+"$python" -m venv "$work/builder"
+"$work/builder/bin/python" -m pip --disable-pip-version-check install --quiet hatchling
+(cd "$checkout" && "$work/builder/bin/python" -m hatchling build --target sdist --directory "$work/sdist" > /dev/null)
+tar -C "$work/sdist" -xf "$work"/sdist/traced-*.tar.gz
+cd "$work"/sdist/traced-*/
+"$build" -c 'import traced; assert traced.__file__.startswith("'"$PWD"'"), traced.__file__'
+"$build" -m pytest -q -p no:cacheprovider tests/documentation tests/laws
+echo "the tests pass from the source distribution"
