@@ -128,6 +128,36 @@ def test_minutes_are_bounded_in_entries_too(monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(shown(history).values()) == 300
 
 
+def test_what_is_taken_back_is_taken_from_the_minute_in_which_it_was_counted() -> None:
+    history = EdgeHistory(100, 60)
+    history.add({CALL: ONE.plus(ONE)}, 5, {0: {CALL: ONE.plus(ONE)}})
+    history.add({CALL: ONE, GHOST: ONE}, 125, {2: {CALL: ONE, GHOST: ONE}})
+    no_error_but_another_call = EdgeCounts(1, -1)
+    history.add({CALL: no_error_but_another_call}, 185, {0: {CALL: EdgeCounts(0, -1)}, 3: {CALL: EdgeCounts(1, 0)}})
+    history.add({GHOST: EdgeCounts().plus(ONE, -1), CALL: ONE}, 245, {2: {GHOST: EdgeCounts().plus(ONE, -1), CALL: ONE}})
+    by_minute = {minute: {e.key: (e.counts.calls, e.counts.errors) for e in history.edges(60 * minute, 60 * minute + 59)} for minute in range(5)}
+    assert by_minute == {0: {CALL: (2, 1)}, 1: {}, 2: {CALL: (2, 2)}, 3: {CALL: (1, 0)}, 4: {}}
+    assert history.edges(0, 299) == history.edges(None, None)
+
+
+def test_what_belongs_to_a_minute_that_was_let_go_changes_the_total_alone() -> None:
+    history = EdgeHistory(100, 10)
+    history.add({CALL: ONE}, 0, {0: {CALL: ONE}})
+    history.add({CALL: ONE}, 1200, {20: {CALL: ONE}})
+    history.add({CALL: EdgeCounts().plus(ONE, -1)}, 1200, {0: {CALL: EdgeCounts().plus(ONE, -1)}})
+    assert shown(history, 0, 10**9) == {CALL: 1}
+    assert shown(history) == {CALL: 1}
+    history.add({CALL: ONE}, 1200, {0: {CALL: ONE}})
+    assert shown(history, 0, 10**9) == {CALL: 1}
+
+
+def test_the_last_minute_is_let_go_too_when_nothing_new_is_booked() -> None:
+    history = EdgeHistory(100, 10)
+    history.add({CALL: ONE}, 0)
+    history.add({}, 1200, {})
+    assert shown(history, 0, 10**9) == {}
+
+
 def test_counts_go_on_after_a_restart() -> None:
     history = EdgeHistory(100, 60)
     history.add({GHOST: ONE, CALL: ONE, EdgeKey("web", ""): EdgeCounts(unpaired=3)}, 0)
@@ -165,3 +195,22 @@ def test_whatever_changes_no_counter_ever_falls_and_histograms_agree_with_themse
                 numbers += [d.sum_seconds, *d.buckets]
             assert all(n >= b for n, b in zip(numbers, before.get(key, numbers), strict=True))
             before[key] = numbers
+
+
+RANGES = st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.one_of(st.none(), st.integers(0, 4)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.dictionaries(st.sampled_from([CALL, GHOST, DATABASE]), COUNTS)), max_size=8), RANGES)
+def test_whatever_is_taken_back_in_another_minute_no_answer_is_below_zero(
+    changes: list[tuple[int, dict[EdgeKey, EdgeCounts]]], minutes: tuple[int | None, int | None]
+) -> None:
+    history = EdgeHistory(100, 60)
+    for minute, change in changes:
+        history.add(change, 60 * minute)
+    start, end = (None if minute is None else 60 * minute for minute in minutes)
+    for edge in (*history.edges(start, end), *history.edges(None, None)):
+        c = edge.counts
+        assert 0 <= c.errors <= c.calls
+        assert min(c.unpaired, *(n for d in (c.client_seconds, c.server_seconds, c.messaging_seconds) for n in (d.sum_seconds, *d.buckets))) >= 0
+    assert shown(history, 0, 10**9) == shown(history)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
+import structlog
 from arrivals import watched
 from spans import EPOCH
 from test_settling import late
@@ -183,6 +186,107 @@ def test_a_state_that_cannot_be_saved_stops_nothing() -> None:
     assert run.counter("traced_analysis_errors") == 1
     run.analysis._save()
     assert run.analysis.tallies().spans_analyzed == {"web": 1}, "a counter that stands still is worse than one that may fall"
+
+
+@pytest.fixture
+def _unlogged() -> Iterator[None]:
+    """Spare the drawing of trace-backs, which takes a second each."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("traced.analysis.loop.log", structlog.wrap_logger(None, processors=[_drop]))
+        yield
+
+
+def _drop(*_: Any) -> Any:
+    raise structlog.DropEvent
+
+
+@pytest.mark.usefixtures("_unlogged")
+@pytest.mark.parametrize("room", ["settling", "revisits", "passes", "ledger", "edges"])
+def test_a_state_that_cannot_be_gathered_ends_no_thread(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = watched("web SERVER a", interval_seconds=0.01)
+    run.now = run.store.now = 40
+    monkeypatch.setattr(getattr(run.analysis, f"_{room}"), "dump", _raise)
+    run.analysis.start()
+    try:
+        for _ in range(500):
+            if run.counter("traced_analysis_errors"):
+                break
+            time.sleep(0.01)
+        assert run.counter("traced_analysis_errors") > 0
+        assert run.analysis.alive
+    finally:
+        run.analysis.close()
+    assert run.store.states == {}
+    assert run.analysis.tallies().spans_analyzed == {"web": 1}, "a counter that stands still is worse than one that may fall"
+
+
+PARTS = [("edges", "add"), ("edges", "explain"), ("ledger", "record"), ("ledger", "resolve"), ("revisits", "note")]
+"""What is done, in this order, with what a pass found."""
+TWO_BATCHES = ["web SERVER x", "web CLIENT b<a", "cart SERVER c<b", late("web SERVER a", 60), late("web CLIENT y<z", 60)]
+
+
+def _state_of(run: Any) -> Any:
+    return run.findings(), run.graph(), run.counters(), run.edges.edges(0, 2**40), run.analysis._passes.dump()
+
+
+@cache
+def _smooth() -> dict[int, Any]:
+    """Give the state after each batch of a run in which nothing fails."""
+    run, states = watched(*TWO_BATCHES), {}
+    for now in (31, 100):
+        run.at(now)
+        states[now] = _state_of(run)
+    return states
+
+
+@pytest.mark.usefixtures("_unlogged")
+@pytest.mark.parametrize(("room", "part"), PARTS, ids=str)
+def test_what_could_not_be_told_at_first_is_told_later_and_nothing_is_counted_or_learned_twice(room: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = watched(*TWO_BATCHES)
+    for now, expected in _smooth().items():
+        monkeypatch.setattr(getattr(run.analysis, f"_{room}"), part, _raise)
+        run.at(now)
+        run.analysis._save()
+        assert run.store.states == {}, "half of a pass is not kept: a restart would not look at the rest again"
+        monkeypatch.undo()
+        run.at(now)
+        assert _state_of(run) == expected
+    assert run.counter("traced_analysis_dropped", limit="failed_pass") == 0
+    assert run.counter("traced_analysis_errors") == 2
+    run.analysis._save()
+    assert run.store.states.keys() == {"analysis"}
+
+
+@pytest.mark.usefixtures("_unlogged")
+@pytest.mark.parametrize(("room", "part"), PARTS, ids=str)
+def test_what_can_never_be_told_is_given_up_and_counted_and_the_rest_is_told(room: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = watched("cart SERVER b<x", late("web SERVER good:a", 100))
+    monkeypatch.setattr(getattr(run.analysis, f"_{room}"), part, _raise)
+    for now in (31, 32):
+        run.at(now)
+    assert run.counter("traced_analysis_dropped", limit="failed_pass") == 0
+    run.at(33)
+    assert run.counter("traced_analysis_dropped", limit="failed_pass") == 1
+    run.at(34)
+    assert run.analysis.spans_analyzed() == {"cart": 1}
+    assert bool(run.counts()) == (part != "record")
+    monkeypatch.undo()
+    run.at(200)
+    assert run.analysis.spans_analyzed() == {"web": 1, "cart": 1}
+    assert run.graph()["user", "web", "virtual_node"] == (1, 0)
+    assert run.counter("traced_analysis_dropped", limit="failed_pass") == 1
+
+
+@pytest.mark.usefixtures("_unlogged")
+def test_a_run_that_ends_while_something_is_untold_looks_at_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = watched("cart SERVER b<x")
+    monkeypatch.setattr(run.analysis._ledger, "record", _raise)
+    run.at(31)
+    monkeypatch.undo()
+    run.restart()
+    run.at(32)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    assert run.analysis.spans_analyzed() == {"cart": 1}
 
 
 def test_no_counter_that_prometheus_saw_falls_by_a_crash_and_none_counts_twice() -> None:

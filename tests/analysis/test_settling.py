@@ -9,6 +9,7 @@ import pytest
 from arrivals import Watched, watched
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from spans import EPOCH
 
 CART = ["web SERVER a", "web CLIENT b<a", "cart SERVER c<b"]
 
@@ -155,6 +156,28 @@ def test_calls_are_counted_once_in_the_history_however_often_their_trace_is_look
     assert (slot["callee"], slot["answered"], slot["calls"]) == ("cart", 1, 1)
 
 
+def test_a_call_that_a_late_span_shows_otherwise_is_another_one_in_the_minute_in_which_it_was_counted() -> None:
+    # two SERVERs under one CLIENT: each call fails by its own status
+    run = watched("web SERVER one:a", "web CLIENT one:b<a err", "cart SERVER one:c<b", late("cart SERVER one:d<b", 300), *WELL)
+    run.at(31)
+    assert run.graph()["web", "cart", ""] == (1, 1)
+    run.at(400)
+    assert run.graph()["web", "cart", ""] == (4, 0)
+    first, last = ({(e.key.client, e.key.server): (e.counts.calls, e.counts.errors) for e in run.edges.edges(*_minute(at))} for at in (0, 300))
+    assert first["web", "cart"] == (2, 0)
+    assert last["web", "cart"] == (2, 0)
+    assert [(e.key, e.counts.calls) for e in run.edges.edges(0, 2**40)] == [(e.key, e.counts.calls) for e in run.edges.edges(None, None)]
+
+
+WELL = [late(line, 301) for n in range(2) for line in (f"web CLIENT w{n}:a", f"cart SERVER w{n}:b<a")]
+
+
+def _minute(seconds: float) -> tuple[float, float]:
+    """Give the minute in which a time of arrival lies."""
+    begin = (EPOCH // 10**9 + seconds) // 60 * 60
+    return begin, begin + 59
+
+
 # ---------------------------------------------------------------------- never quiet
 
 
@@ -276,7 +299,7 @@ def test_a_held_trace_is_held_across_a_restart_and_its_spans_are_fresh_when_it_i
     assert run.analysis.waiting_traces == 1
     run.restart()
     assert run.analysis.waiting_traces == 1
-    assert run.analysis.traces_analyzed == 0
+    assert run.analysis.traces_analyzed == 1, "the other one"
     run.at(80)
     assert run.counter("traced_traces_analyzed", complete="true") == 1
     assert run.counter("traced_traces_reanalyzed") == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -57,15 +56,22 @@ class EdgeHistory:
         self._grown: dict[EdgeKey, EdgeCounts] = {}
         self._seen: dict[EdgeKey, int] = {}
         """The last minute in which something was added to an edge; in the order of these minutes."""
-        self._by_minute: OrderedDict[int, dict[EdgeKey, EdgeCounts]] = OrderedDict()
+        self._by_minute: dict[int, dict[EdgeKey, EdgeCounts]] = {}
         self._entries = 0
+        self._forgotten = -1
+        """The newest minute that was let go: nothing is added to it, nor to those before."""
         self.dropped = 0
 
-    def add(self, change: Counts, unix_seconds: float) -> None:
-        """Add what a pass found, or what changed when traces were analysed again (then counts may be negative)."""
+    def add(self, change: Counts, unix_seconds: float, minutes: Mapping[int, Counts] | None = None) -> None:
+        """Add what a pass found, or what changed when traces were analysed again (then counts may be negative).
+
+        Args:
+            change: what is added in all.
+            unix_seconds: up to which arrival the pass went.
+            minutes: the change by the minute (unix) to which it belongs; without it all belongs to that of `unix_seconds`.
+        """
         with self._lock:
             minute = int(unix_seconds // 60)
-            bucket = self._by_minute.setdefault(minute, {})
             for key, counts in change.items():
                 if key not in self._grown and len(self._grown) >= self._max_edges and not self._make_room(key, minute):
                     self.dropped += max(0, counts.calls)
@@ -74,14 +80,26 @@ class EdgeHistory:
                 self._seen[key] = minute
                 # a counter may not fall: what a later pass takes back stays counted there, and is right in `present`
                 self._grown[key] = self._grown.get(key, EdgeCounts()).plus(_only_more(counts))
-                self._entries += key not in bucket
-                bucket[key] = bucket.get(key, EdgeCounts()).plus(counts)
                 self._present[key] = self._present.get(key, EdgeCounts()).plus(counts)
                 if not (self._present[key].calls or self._present[key].unpaired):
                     del self._present[key]
-            while len(self._by_minute) > 1 and (self._entries > _MAX_ENTRIES or next(iter(self._by_minute)) < minute - self._minutes):
-                _, old = self._by_minute.popitem(last=False)
-                self._entries -= len(old)
+            for at, part in ({minute: change} if minutes is None else minutes).items():
+                if at > self._forgotten:
+                    self._add_to_minute(at, part)
+            self._forget_minutes(minute - self._minutes)
+
+    def _add_to_minute(self, minute: int, change: Counts) -> None:
+        bucket = self._by_minute.setdefault(minute, {})
+        for key, counts in change.items():
+            if key in self._grown:  # else it was dropped
+                self._entries += key not in bucket
+                bucket[key] = bucket.get(key, EdgeCounts()).plus(counts)
+
+    def _forget_minutes(self, before: int) -> None:
+        """Let go of the minutes before one, and of more where there are too many entries."""
+        while self._by_minute and ((oldest := min(self._by_minute)) < before or (self._entries > _MAX_ENTRIES and len(self._by_minute) > 1)):
+            self._entries -= len(self._by_minute.pop(oldest))
+            self._forgotten = oldest
 
     def _make_room(self, wanted: EdgeKey, minute: int) -> bool:
         """Forget edges that nothing was seen on for long; else, for one between services, the virtual one that was seen least lately."""
@@ -99,7 +117,10 @@ class EdgeHistory:
             self._meaning = meaning
 
     def edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[Edge, ...]:
-        """Give the edges with what was seen on them in a time range; all since the beginning without a range."""
+        """Give the edges with what was seen on them in a time range; all since the beginning without a range.
+
+        What a minute lost that is known no more (by a restart, or because of its age) is taken from nothing: no number is below zero.
+        """
         total: dict[EdgeKey, EdgeCounts] = {}
         with self._lock:
             if start_unix_seconds is None and end_unix_seconds is None:
@@ -110,7 +131,7 @@ class EdgeHistory:
                 for minute, bucket in self._by_minute.items():
                     if first <= minute <= last:
                         self._sum(bucket, total)
-        return as_edges(total)
+        return as_edges({key: _possible(counts) for key, counts in total.items()})
 
     def _sum(self, counts: Counts, total: dict[EdgeKey, EdgeCounts]) -> None:
         for key, value in counts.items():
@@ -143,6 +164,12 @@ class EdgeHistory:
                 present[_load_key(key)] = counts
         with self._lock:
             self._present, self._grown, self._seen = present, grown, last
+
+
+def _possible(counts: EdgeCounts) -> EdgeCounts:
+    """Leave out what is below zero, and errors without a call."""
+    more = _only_more(counts)
+    return more if more.errors <= more.calls else replace(more, errors=more.calls)
 
 
 def _only_more(counts: EdgeCounts) -> EdgeCounts:

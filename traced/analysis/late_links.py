@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -81,14 +80,6 @@ class LateLinks:
         for link, (service, namespace, start, end, failed) in state:
             waiting[tuple(int(number) for number in link)] = (str(service), str(namespace), int(start), int(end), bool(failed))
         self._waiting = waiting
-
-
-def merged(one: Mapping[EdgeKey, EdgeCounts], other: Mapping[EdgeKey, EdgeCounts]) -> dict[EdgeKey, EdgeCounts]:
-    """Add up two graphs."""
-    result = dict(one)
-    for key, counts in other.items():
-        result[key] = result.get(key, EdgeCounts()).plus(counts)
-    return result
 
 
 def _message(forest: Forest, producer: int, consumer: _Consumer) -> tuple[EdgeKey, EdgeCounts]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -35,7 +35,7 @@ _FIRST_SLICE_NANOS: Final = 10_000_000_000
 _SMALLEST_SLICE_NANOS: Final = 100_000_000
 _LONGEST_SLICE_NANOS: Final = 600_000_000_000
 _ATTEMPTS: Final = 3
-"""So often a pass may fail before what it was to look at is given up."""
+"""So often a pass, or a part of telling what it found, may fail before it is given up."""
 _MAX_SERVICES: Final = 10_000
 _MAX_ACCOUNTS: Final = 100
 """Instances whose own counts the status shows."""
@@ -78,7 +78,9 @@ class Analysis:
         self._saved_at = self._save_takes = 0.0
         self._unsaved = False
         self._tallies = Tallies()
-        self._failures = 0
+        self._failures = self._attempts = 0
+        self._untold: deque[Callable[[], None]] = deque()
+        """What is left to be done with what the last pass found, in this order. A pass learns, so it is never run again once it came to its end."""
         self._told: Counter[str] = Counter()
         self._spans: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
@@ -139,7 +141,7 @@ class Analysis:
     def _run(self) -> None:
         while not self._closing.is_set():
             behind = self.turn()
-            if self._unsaved and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
+            if self._unsaved and not self._untold and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
                 self._save()
             if not behind:
                 self._closing.wait(self._settings.interval_seconds)
@@ -147,7 +149,8 @@ class Analysis:
     def turn(self) -> bool:
         """Run one pass inside the thread's fence; say whether more waits already.
 
-        What a failed pass was to look at is looked at again, in a smaller slice; after some failures it is given up and counted.
+        What a failed pass was to look at is looked at again, in a smaller slice; after some failures it is given up and counted. Where the pass was
+        run, and telling what it found failed, only the part that failed, and those after it, are done again.
         """
         try:
             behind = self.step()
@@ -155,20 +158,30 @@ class Analysis:
             self._failures += 1
             self._telemetry.analysis_errors.inc()
             log.exception("analysis_pass_failed", error=repr(error))
-            self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
-            if self._failures % _ATTEMPTS:
-                self._settling.undo()
-            elif self._settling.pending:
-                self._telemetry.analysis_dropped.labels("failed_pass").inc()
-                self._settling.commit()
+            self._try_again_or_give_up()
             return False
-        self._failures = 0
+        self._failures = self._attempts = 0
         return behind
+
+    def _try_again_or_give_up(self) -> None:
+        self._attempts = (self._attempts + 1) % _ATTEMPTS
+        if self._untold:
+            if not self._attempts:
+                self._telemetry.analysis_dropped.labels("failed_pass").inc()
+                self._untold.popleft()
+            return
+        self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
+        if self._attempts:
+            self._settling.undo()
+        elif self._settling.pending:
+            self._telemetry.analysis_dropped.labels("failed_pass").inc()
+            self._settling.commit()
 
     # ------------------------------------------------------------------ passes
 
     def step(self) -> bool:
         """Run one pass; say whether more waits already."""
+        self._tell_rest()
         now = self._clock()
         self._learn_losses(now)
         target = min(int(now * 1e9), self._store.visible_until) - self._settle_nanos
@@ -187,10 +200,7 @@ class Analysis:
         with self._telemetry.analysis_pass_seconds.time():
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
-        self._settling.commit()
-        self._revisits.note(outcome.undecided | outcome.early, now)
         self._publish(outcome, now, until)
-        self._unsaved = True
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
         return until < target
@@ -209,7 +219,6 @@ class Analysis:
         """Decide halves of calls that have waited long enough, though nothing else came."""
         if self._passes.waiting.due(until):
             self._publish(self._passes.waited(until), now, until)
-            self._unsaved = True
 
     def _until(self, cut: int, first: int, target: int) -> int:
         """Choose how far the next pass goes, so that it reads at most about max_spans_per_pass; the next slice begins where this one does."""
@@ -224,14 +233,37 @@ class Analysis:
         return until
 
     def _publish(self, outcome: Outcome, now: float, until: int) -> None:
-        self._edges.add(outcome.edges, until / 1e9)
-        self._edges.explain(self._passes.meaning())
-        for service in outcome.services:
+        """Tell what a pass found, and then take what it looked at as looked at; each part is done once, also where a later one fails."""
+        self._attempts = 0
+        self._untold.extend(
+            (
+                lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
+                lambda: self._edges.explain(self._passes.meaning()),
+                lambda: self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged),
+                lambda: self._resolve(outcome.services, now),
+                lambda: self._count(outcome),
+                lambda: self._revisits.note(outcome.undecided | outcome.early, now),
+                self._settling.commit,
+                self._tell_dropped,
+            ),
+        )
+        self._tell_rest()
+
+    def _tell_rest(self) -> None:
+        while self._untold:
+            self._untold[0]()
+            self._untold.popleft()
+            self._attempts = 0
+            self._unsaved = True
+
+    def _resolve(self, services: frozenset[str], now: float) -> None:
+        for service in services:
             self._looked[service] = now
         if len(self._looked) > _MAX_SERVICES:
             self._looked = dict(sorted(self._looked.items(), key=lambda item: -item[1])[: _MAX_SERVICES // 2])
-        self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged)
         self._ledger.resolve(now, self._looked)
+
+    def _count(self, outcome: Outcome) -> None:
         for service, number in outcome.spans_by_service.items():
             self._spans[service if service in self._spans or len(self._spans) < _MAX_SERVICES else "__other__"] += number
         self.traces_analyzed += outcome.complete + outcome.incomplete
@@ -240,7 +272,6 @@ class Analysis:
         telemetry.traces_analyzed.labels("false").inc(outcome.incomplete)
         telemetry.traces_reanalyzed.inc(len(outcome.again))
         telemetry.traces_truncated.inc(outcome.truncated)
-        self._tell_dropped()
 
     def _tell_dropped(self) -> None:
         """Put what other rooms counted as left out into the telemetry."""
@@ -300,8 +331,26 @@ class Analysis:
         return self._settling.waiting_traces
 
     def _save(self) -> None:
+        """Keep the state, inside the thread's fence; not while a pass is told of in part: a restart looks at it again then."""
+        if self._untold:
+            return
         started = time.monotonic()
-        state = {
+        counted = self._tallies
+        try:
+            counted = self._counted()
+            self._store.save_state(_STATE, self._dump())
+        except Exception as error:
+            # the last state that could be kept stays: after a restart more is looked at again
+            self._telemetry.analysis_errors.inc()
+            log.warning("analysis_state_not_saved", error=repr(error), exc_info=not isinstance(error, OSError))
+        # also where it could not be kept: a counter that stands still is worse than one that may fall
+        self._tallies = counted
+        self._unsaved = False
+        self._saved_at = time.monotonic()
+        self._save_takes = self._saved_at - started
+
+    def _dump(self) -> dict[str, Any]:
+        return {
             "version": _STATE_VERSION,
             "settling": self._settling.dump(),
             "spans": dict(self._spans),
@@ -312,17 +361,6 @@ class Analysis:
             "ledger": self._ledger.dump(),
             "edges": self._edges.dump(),
         }
-        try:
-            self._store.save_state(_STATE, state)
-        except (OSError, TypeError, ValueError) as error:
-            # the last state that could be kept stays: after a restart more is looked at again
-            self._telemetry.analysis_errors.inc()
-            log.warning("analysis_state_not_saved", error=repr(error))
-        # also where it could not be kept: a counter that stands still is worse than one that may fall
-        self._tallies = self._counted()
-        self._unsaved = False
-        self._saved_at = time.monotonic()
-        self._save_takes = self._saved_at - started
 
 
 def _behind(cut: int, first: int | None, target: int) -> float:

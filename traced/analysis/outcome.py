@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from traced.graph.service_graph import ByMinute
 from traced.model.edge import EdgeCounts, EdgeKey
 from traced.model.occurrence import Occurrence, OccurrenceKey
 
@@ -21,6 +22,7 @@ class Outcome:
         withdrawn: occurrences of earlier passes that something in another trace refutes.
         judged: occurrences of earlier passes that were decided anew: they are withdrawn unless they are among `occurrences`.
         edges: calls of the traces looked at, less what an earlier pass counted of them.
+        minutes: the same, by the minute in which the first half of a call arrived.
         again: traces looked at before.
         spans_by_service: spans that no earlier pass looked at.
         complete, incomplete: fresh traces.
@@ -35,6 +37,7 @@ class Outcome:
     withdrawn: frozenset[OccurrenceKey] = frozenset()
     judged: frozenset[OccurrenceKey] = frozenset()
     edges: dict[EdgeKey, EdgeCounts] = field(default_factory=dict)
+    minutes: ByMinute = field(default_factory=dict)
     again: frozenset[tuple[int, int]] = frozenset()
     spans_by_service: Counter[str] = field(default_factory=Counter)
     complete: int = 0

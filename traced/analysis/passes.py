@@ -15,7 +15,7 @@ import structlog
 
 from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
-from traced.analysis.late_links import LateLinks, merged
+from traced.analysis.late_links import LateLinks
 from traced.analysis.outcome import Outcome
 from traced.analysis.pool import EVER
 from traced.analysis.settling import Settled
@@ -34,10 +34,9 @@ from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.losses import LossLedger
 from traced.graph.reconciling import reconcile
-from traced.graph.service_graph import difference, edges
+from traced.graph.service_graph import ByMinute, difference, edges, total
 from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.view import View
-from traced.model.edge import EdgeCounts, EdgeKey
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
@@ -49,6 +48,7 @@ MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
 _THREADS: Final = 2
 _ORPHAN: Final = "orphan_span"
+_MINUTE_NANOS: Final = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Passes:
         tables = relation.tables(made, look.again, settled.repeats, self.trace_ids)
         self._workbench.register(tables)
         clocks = self._workbench.rows(self._analysis_queries["clock_pairs"])
-        outcome.edges = counted.result()
+        outcome.minutes = counted.result()
         # what may fail is behind us: a pass that is tried again must not learn twice
         self.history.turn(now)
         self.absences.turn(now)
@@ -162,7 +162,10 @@ class Passes:
         outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
         self._detect(outcome, self._detectors)
         self._count(outcome, look, made.pass_traces)
-        outcome.edges = merged(outcome.edges, self.late_links.come(forest, look.fresh))
+        messages = self.late_links.come(forest, look.fresh)
+        if messages:
+            outcome.minutes[until // _MINUTE_NANOS] = total([outcome.minutes.get(until // _MINUTE_NANOS, {}), messages])
+        outcome.edges = total(outcome.minutes.values())
         self.late_links.wait(made, look.fresh)
         return outcome
 
@@ -341,7 +344,7 @@ def _ids(forest: Forest, rows: np.ndarray[Any, Any]) -> frozenset[tuple[int, int
     return frozenset(zip(ids.column(0).to_pylist(), ids.column(1).to_pylist(), strict=True))
 
 
-def _edges(made: relation.Relation, earlier: relation.Relation | None) -> dict[EdgeKey, EdgeCounts]:
+def _edges(made: relation.Relation, earlier: relation.Relation | None) -> ByMinute:
     """Give the edges of a pass, less those that an earlier one counted of the same traces."""
     return edges(made.calls) if earlier is None else difference(edges(made.calls), edges(earlier.calls))
 
