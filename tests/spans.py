@@ -33,6 +33,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -217,8 +218,13 @@ class Spans:
 
     def settled(self) -> Settled:
         """Give everything as one settled window that no earlier pass has looked at."""
-        staged = self.staged()
-        return Settled.first_look(staged, self.repeats())
+        return first_look(self.staged(), self.repeats())
+
+
+def first_look(staged: pa.Table, repeats: pa.Table) -> Settled:
+    """Give traces that are all whole and new."""
+    none = np.zeros(staged.num_rows, bool)
+    return Settled(staged, none, ~none, none, staged.slice(0, 0), repeats, np.zeros(repeats.num_rows, bool))
 
 
 def spans(*lines: str) -> Spans:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, Protocol, TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -275,10 +275,6 @@ class Exposition:
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
-
-    def render(self) -> bytes:
-        """Give everything in Prometheus' text format."""
-        return generate_latest(self._collector)
 
     def negotiate(self, accept: str) -> tuple[bytes, str]:
         """Give (body, content type) in the format that an Accept header asks for: Prometheus text, or OpenMetrics."""

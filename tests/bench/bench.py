@@ -167,14 +167,14 @@ def analysis_pass(spans: int) -> None:
 
 def damaged_pass(spans: int) -> None:
     """Measure one pass over spans of which some are lost and some calls lost their context, all detectors on; and the detectors alone."""
+    from tests.spans import first_look
     from traced.analysis.passes import Passes
-    from traced.analysis.settling import Settled
     from traced.config import AnalysisSettings, GraphSettings
     from traced.detectors import detectors
     from traced.store.workbench import Workbench
     from traced.telemetry import Telemetry
 
-    settled = Settled.first_look(_damaged(_settled(spans).spans), _settled(1).repeats)
+    settled = first_look(_damaged(_settled(spans).spans), _settled(1).repeats)
     telemetry = Telemetry()
     passes = Passes(Workbench(), _NoLinks(), detectors(), GraphSettings(), telemetry, AnalysisSettings())
     passes.run(settled, 1.0)

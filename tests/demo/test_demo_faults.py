@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from traced.demo.faults import Claim, expected_edges, explained, healthy_services, planted_faults, planted_faults_text
+from shop_truth import expected_edges, explained, healthy_services
+
+from traced.demo.faults import Claim, planted_faults, planted_faults_text
 from traced.demo.services import ROUTES, SERVICES
 
 

@@ -16,6 +16,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from shop_truth import expected_edges, healthy_services
 
 from traced.demo.faults import (
     CLOCK_AHEAD_SECONDS,
@@ -24,8 +25,6 @@ from traced.demo.faults import (
     REQUESTS_FOR_ALL_FAULTS,
     SLOW_CALL_SECONDS,
     STOCK_JOB_EVERY,
-    expected_edges,
-    healthy_services,
     planted_faults,
 )
 from traced.demo.load import request_mix

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from daemon_process import FREE_PORTS, DaemonProcess, ask, traced
 from prometheus_client.parser import text_string_to_metric_families
+from shop_truth import expected_edges, explained, healthy_services
 
 from traced.demo import faults
-from traced.demo.faults import REQUESTS_FOR_ALL_FAULTS, expected_edges, explained, healthy_services, planted_faults
+from traced.demo.faults import REQUESTS_FOR_ALL_FAULTS, planted_faults
 from traced.demo.load import request_mix
 from traced.demo.shop import Shop
 

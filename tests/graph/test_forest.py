@@ -13,9 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from looking import look, new_passes
-from spans import Spans, parse, spans
+from spans import Spans, first_look, parse, spans
 
-from traced.analysis.settling import Settled
 from traced.graph.columns import climb, rows_in_loops
 from traced.graph.forest import Forest, trace_summary
 from traced.model.span import SpanKind
@@ -150,7 +149,7 @@ def test_a_kind_that_no_protocol_knows_is_no_kind_and_stops_no_pass() -> None:
     at = unknown.schema.get_field_index("kind")
     unknown = unknown.set_column(at, unknown.schema.field(at), pa.array([6, 255], pa.uint8()))
     assert Forest(unknown).kind.tolist() == [0, 0]
-    said = [new_passes().run(Settled.first_look(table, spans().repeats()), 1.0).occurrences for table in (known, unknown)]
+    said = [new_passes().run(first_look(table, spans().repeats()), 1.0).occurrences for table in (known, unknown)]
     assert said[0] == said[1]
 
 
@@ -315,9 +314,9 @@ def test_a_trace_of_100_000_spans_takes_a_few_seconds_at_most(shape: str) -> Non
     # on a quiet machine a fifth of it; nothing here may grow with the square of the spans, which would take minutes
     limit = 12.0 if shape == "nothing but orphans" else 5.0
     table = staged(BIG, parent, kind, services=3)
-    settled = Settled.first_look(table, spans().repeats())
+    settled = first_look(table, spans().repeats())
     passes = new_passes(analysis={"max_spans_per_trace": BIG})
-    passes.run(Settled.first_look(table.slice(0, 10), spans().repeats()), 1.0)
+    passes.run(first_look(table.slice(0, 10), spans().repeats()), 1.0)
     best = 1e9
     for _ in range(3):
         started = time.process_time()

@@ -103,7 +103,7 @@ class Run:
                 pass
             assert not self.analysis._failures, "a pass failed"
         tallies = self.analysis._counted()
-        open_now = tuple(o for trace in self.ledger.traces() for o in self.ledger.of_trace(trace))
+        open_now = tuple(o for trace in self.ledger._by_trace for o in self.ledger.of_trace(trace))
         shown = Counter({(f.id, f.cause, f.service, f.peer, f.signal_name): f.count for f in self.ledger.findings()})
         return Ended(open_now, shown, tallies)
 

@@ -69,12 +69,6 @@ class Settled:
     repeats: pa.Table
     repeats_before: Mask
 
-    @classmethod
-    def first_look(cls, spans: pa.Table, repeats: pa.Table) -> Settled:
-        """Give traces that are all whole and new."""
-        none = np.zeros(spans.num_rows, bool)
-        return cls(spans, none, ~none, none, spans.slice(0, 0), repeats, np.zeros(repeats.num_rows, bool))
-
 
 @dataclass(frozen=True, slots=True)
 class _Place:

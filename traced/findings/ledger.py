@@ -310,11 +310,6 @@ class Ledger:
         with self._lock:
             return self._by_trace.get(trace_id, ())
 
-    def traces(self) -> frozenset[TraceId]:
-        """Name the traces with open occurrences."""
-        with self._lock:
-            return frozenset(self._by_trace)
-
     def tallies(self) -> Tallies:
         """Give the counters, for Prometheus."""
         with self._lock:

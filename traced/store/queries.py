@@ -100,12 +100,6 @@ class NamedQuery:
             raise _bad_parameter(f"parameter {parameter.name!r} of query {self.name!r}: {error}", self) from None
 
 
-def query_folders() -> tuple[str, ...]:
-    """Give the folders that hold SQL files, e.g. `read`, `ddl/views`."""
-    root = _root()
-    return tuple(sorted({path.parent.relative_to(root).as_posix() for path in root.rglob("*.sql")}))
-
-
 @cache
 def load_folder(folder: str) -> Mapping[str, NamedQuery]:
     """Read and check every SQL file of a folder, in the order of its `_order` file, else by name.
