@@ -123,6 +123,9 @@ class StoreSettings(Room):
     """How many of the newest spans a resent span is recognised among (8 bytes of memory each)."""
     memory_limit_bytes: int = Field(192 * 2**20, ge=32 * 2**20)
     """DuckDB's buffer limit for hot segments; above it rows spill to disk."""
+    max_spill_bytes: int = Field(2**30, ge=0)
+    """How much each of DuckDB's instances may spill to `spill/` of the data directory: one for sealed files, one for the analysis, one for each hot
+    segment. What needs more fails. A pass or a look at a trace needs a small part of it."""
 
 
 class AnalysisSettings(Room):

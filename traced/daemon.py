@@ -77,7 +77,8 @@ class Daemon:
         self.store = Store(settings.store, self.telemetry)
         self.ledger = Ledger(settings.findings, self.telemetry, wording())
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
-        self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry)
+        workbench = Workbench(spill=self.store.spill)
+        self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry, workbench=workbench)
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
         metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
@@ -350,7 +351,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
 
 def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:
     """Go through everything; in more than one slice, a first round only learns, so that the order of the input does not matter."""
-    workbench = Workbench()
+    workbench = Workbench(spill=store.spill)
     forever = 2**62
     passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis, None)
     passes.losses = LossLedger(len(measured) + 1)

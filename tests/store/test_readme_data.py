@@ -40,11 +40,8 @@ def test_everything_in_the_data_directory_is_listed(tmp_path: Path, monkeypatch:
     with open_store(tmp_path) as store:
         store_all(store, make_batch(1))
         UserQueries(store, QuerySettings(), list).run("SELECT 1", {}, is_name=False)
-        # DuckDB makes it when a query of its own needs more than its memory, which takes too much to try here
-        spill = store._reader._connection.sql("SELECT current_setting('temp_directory')").fetchall()
-        assert spill == [(str(tmp_path / "spill"),)]
         assert store.disk.ballast.stat().st_size == BALLAST_BYTES
-    assert seen | {"spill/"} == set(listing())
+    assert seen == set(listing())
     assert f"{BALLAST_BYTES // 2**20} MiB" in listing()["ballast"]
 
 

@@ -56,15 +56,16 @@ class Analysis:
         graph: GraphSettings,
         telemetry: Telemetry,
         clock: Callable[[], float] = time.time,
+        workbench: Workbench | None = None,
     ) -> None:
-        """Wire the loop; `start` begins."""
+        """Wire the loop; `start` begins. Without a workbench it has one that puts nothing on disk."""
         self._store = store
         self._ledger = ledger
         self._edges = edge_history
         self._settings = settings
         self._telemetry = telemetry
         self._clock = clock
-        self._workbench = Workbench()
+        self._workbench = workbench or Workbench()
         late, opened = int(settings.late_window_seconds * 1e9), int(settings.max_open_seconds * 1e9)
         self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass)
         hold = int(settings.settle_seconds * 1e9)

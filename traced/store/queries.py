@@ -26,6 +26,7 @@ import duckdb
 
 import traced
 from traced.errors import NotFoundError, QueryError, StoreError
+from traced.store.spill import spill_settings
 
 _PARAMETER: Final = re.compile(r"^(?P<name>[a-z_][a-z0-9_]*) +(?P<type>[^=]+?)(?: *= *(?P<default>.+))?$")
 _COLUMN: Final = re.compile(r"^(?P<name>[a-z_][a-z0-9_]*) +(?P<type>.+)$")
@@ -108,7 +109,7 @@ def load_folder(folder: str) -> Mapping[str, NamedQuery]:
         StoreError: a file breaks a rule, or `_order` and the files differ.
     """
     directory = _root() / folder
-    with duckdb.connect(":memory:") as parser:
+    with duckdb.connect(":memory:", config={**spill_settings(None, "parser")}) as parser:
         queries = {path.stem: parse(path.stem, folder, path.read_text(encoding="utf-8"), parser) for path in sorted(directory.glob("*.sql"))}
     order = directory / "_order"
     if not order.exists():

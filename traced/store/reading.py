@@ -17,6 +17,7 @@ from traced.store.expand import expand_logs, expand_spans, origin_columns, typed
 from traced.store.queries import load_folder
 from traced.store.recent_keys import Keys
 from traced.store.segment import Segment
+from traced.store.spill import Spill, spill_settings
 
 WINDOW_CORE: Final = (
     "trace_id_high",
@@ -215,14 +216,14 @@ class SealedReader:
     Every method raises SealedUnreadableError where a file is damaged.
     """
 
-    def __init__(self, threads: int, memory_limit_bytes: int, temp_directory: str) -> None:
+    def __init__(self, threads: int, memory_limit_bytes: int, spill: Spill) -> None:
         """Open the instance."""
         self._connection = duckdb.connect(
             ":memory:",
             config={
                 "threads": threads,
                 "memory_limit": f"{memory_limit_bytes}B",
-                "temp_directory": temp_directory,
+                **spill_settings(spill, "sealed"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "allow_persistent_secrets": False,

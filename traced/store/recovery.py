@@ -23,6 +23,7 @@ from traced.store.ledger import Noted, read_ledger
 from traced.store.quarantine import Quarantine
 from traced.store.sealed_files import open_generation
 from traced.store.segment import Extent, Segment, remove_segment, segment_paths, sync_directory
+from traced.store.spill import Spill
 
 log = structlog.get_logger(__name__)
 
@@ -86,11 +87,12 @@ class Recovered:
 class Recovery:
     """One start's look at the data directory."""
 
-    def __init__(self, places: Places, quarantine: Quarantine, account: Account, memory_limit_bytes: int) -> None:
+    def __init__(self, places: Places, quarantine: Quarantine, account: Account, memory_limit_bytes: int, spill: Spill) -> None:
         """Wire it; `run` does the work."""
         self._places = places
         self._quarantine = quarantine
         self._memory_limit_bytes = memory_limit_bytes
+        self._spill = spill
         self._found = Recovered(account)
 
     def run(self) -> Recovered:
@@ -170,7 +172,7 @@ class Recovery:
             remove_segment(hot, number)  # what its ledger noted is lost, and the original lies in quarantine
             return None
         try:
-            return Segment.open(hot, number, self._memory_limit_bytes)
+            return Segment.open(hot, number, self._memory_limit_bytes, self._spill)
         except duckdb.Error as error:
             self._give_up(number, noted, str(error))
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -19,7 +20,9 @@ def look(path: str) -> dict[str, Any]:
     config: dict[str, str | bool | int | float | list[str]] = {
         "wal_autocheckpoint": "1TB",
         "threads": 1,
-        "temp_directory": f"{path}.check.spill",
+        # beside hot/: DATA_DIR/spill; a segment is frozen long before its log is as large as that
+        "temp_directory": str(Path(path).parents[1] / "spill" / f"{Path(path).stem}.check"),
+        "max_temp_directory_size": "1GiB",
         "memory_limit": "192MB",
     }
     try:

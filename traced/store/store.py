@@ -30,6 +30,7 @@ from traced.store.recovery import Places, Recovered, Recovery
 from traced.store.rows import StoredRows
 from traced.store.sealed_files import check_generation
 from traced.store.segment import Segment
+from traced.store.spill import Spill
 from traced.store.state import StateFiles
 from traced.store.version import check_version, write_version
 from traced.store.writer import Committed, Writer, WriterLimits
@@ -54,6 +55,7 @@ class Store(StoredRows):
         self._telemetry = telemetry
         root = settings.data_dir
         self.hot_dir, self.sealed_dir, self.state_dir = root / "hot", root / "sealed", root / "state"
+        self.spill = Spill(root / "spill", settings.max_spill_bytes)
         self.disk = Disk(root, settings.max_disk_fraction, with_ballast=settings.durable)
         self._quarantine = Quarantine(root / "quarantine", max(2**20, settings.retention_bytes // _QUARANTINE_PART))
         self._state = StateFiles(self.state_dir, durable=settings.durable)
@@ -95,7 +97,7 @@ class Store(StoredRows):
         self._closing.callback(self._close_segments)
         found = self._recover()
         recent = RecentKeys(self.settings.dedup_window_spans)
-        self._reader = SealedReader(2, self.settings.memory_limit_bytes, str(self.settings.data_dir / "spill"))
+        self._reader = SealedReader(2, self.settings.memory_limit_bytes, self.spill)
         self._closing.callback(self._reader.close)
         self._check_newest()
         self._remember(recent)
@@ -151,8 +153,9 @@ class Store(StoredRows):
                 error_code="store_in_use",
             ) from None
         write_version(root)
-        for left_over in (*root.glob("snapshot-*"), *root.glob("findings-*"), root / "spill"):
+        for left_over in (*root.glob("snapshot-*"), *root.glob("findings-*"), self.spill.directory):
             shutil.rmtree(left_over, ignore_errors=True)
+        self.spill.directory.mkdir(mode=0o700, exist_ok=True)
 
     def _recover(self) -> Recovered:
         places = Places(self.hot_dir, self.sealed_dir, self.disk.ballast)
@@ -160,7 +163,7 @@ class Store(StoredRows):
         fresh = not any(self.sealed_dir.iterdir()) and not any(self.hot_dir.iterdir())
         if fresh and account.dropped_to is None:
             account = account.with_dropped(0)
-        found = Recovery(places, self._quarantine, account, self.settings.memory_limit_bytes).run()
+        found = Recovery(places, self._quarantine, account, self.settings.memory_limit_bytes, self.spill).run()
         self._telemetry.lost_batches.inc(found.lost_batches)
         self._telemetry.quarantined.inc(found.quarantined)
         self._save_account(found.account)
@@ -244,7 +247,7 @@ class Store(StoredRows):
 
     def _new_segment(self, next_batch: int) -> Segment:
         number, self._next_number = self._next_number, self._next_number + 1
-        return Segment.create(self.hot_dir, number, self.settings.memory_limit_bytes, next_batch, durable=self.settings.durable)
+        return Segment.create(self.hot_dir, number, self.settings.memory_limit_bytes, next_batch, durable=self.settings.durable, spill=self.spill)
 
     def _roll(self, next_batch: int, *, broken: bool) -> Segment:
         """Freeze the hot segment and give a fresh one (called by the writer's thread).

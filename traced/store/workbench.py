@@ -1,6 +1,6 @@
 """A private, empty DuckDB to run named queries over Arrow tables: what the analysis works at.
 
-It holds no data of its own, may not reach files or the network, and dies with the analysis.
+It holds no data of its own, may not reach files or the network, and dies with the analysis. What does not fit into its memory goes where it is told to.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from traced.errors import QueryError
 from traced.store.queries import NamedQuery
+from traced.store.spill import Spill, spill_settings
 
 _ONE_PIECE: Final = 2**24
 """Rows a chunk of an answer: what is worked at by columns should not be in pieces."""
@@ -21,13 +22,14 @@ _ONE_PIECE: Final = 2**24
 class Workbench:
     """Runs named queries over registered tables; for one thread."""
 
-    def __init__(self, threads: int = 1, memory_limit_bytes: int = 256 * 2**20) -> None:
-        """Open the instance."""
+    def __init__(self, threads: int = 1, memory_limit_bytes: int = 256 * 2**20, spill: Spill | None = None) -> None:
+        """Open the instance; without `spill` a query that needs more than the memory fails."""
         self._connection = duckdb.connect(
             ":memory:",
             config={
                 "threads": threads,
                 "memory_limit": f"{memory_limit_bytes}B",
+                **spill_settings(spill, "analysis"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "allow_persistent_secrets": False,
