@@ -10,7 +10,7 @@ from cases import Fires, Silent, check_silent, fires, stays_silent
 from looking import Seen, look
 from spans import many, parse, span_id, trace_id
 
-from traced.detectors.broken_propagation import FORMAT_MISMATCH, NOT_EXTRACTED, NOT_INJECTED, UNKNOWN, cause, fix, sentence
+from traced.detectors.broken_propagation import FORMAT_MISMATCH, NOT_EXTRACTED, NOT_INJECTED, STRIPPED_BETWEEN, UNKNOWN, Contexts, cause, fix, sentence
 
 DETECTOR = "broken_propagation"
 
@@ -233,7 +233,7 @@ def test_the_order_of_arrival_changes_nothing() -> None:
     ],
 )
 def test_the_side_that_works_with_nobody_is_at_fault_where_the_other_one_works_with_others(arrived: int, elsewhere: int, others: int, expected: str) -> None:
-    assert cause(arrived, elsewhere, others) == expected
+    assert cause(Contexts(arrived, elsewhere, others)) == expected
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,14 @@ def test_the_side_that_works_with_nobody_is_at_fault_where_the_other_one_works_w
     [(0, 50, 50, FORMAT_MISMATCH), (0, 19, 50, UNKNOWN), (3, 50, 50, UNKNOWN), (0, 0, 50, NOT_INJECTED), (0, 50, 0, NOT_EXTRACTED)],
 )
 def test_formats_differ_where_both_sides_work_with_others_and_only_one_makes_short_ids(arrived: int, elsewhere: int, others: int, expected: str) -> None:
-    assert cause(arrived, elsewhere, others, formats_differ=True) == expected
+    assert cause(Contexts(arrived, elsewhere, others), formats_differ=True) == expected
 
 
 def test_its_sentence_names_both_sides_and_counts_and_its_fix_says_what_to_do_where() -> None:
     (one,) = look(spread([*INTACT, *BROKEN]), only=DETECTOR).found(DETECTOR).values()
     assert sentence(one, 1) == "web does not pass its context to cart: 1 of 31 calls."
+    # a finding that is open for longer than habits are remembered says both numbers of one time
+    assert sentence(one, 24) == "web does not pass its context to cart: 1 of 31 calls lately, 24 since it was first seen."
     assert "Compare OTEL_PROPAGATORS" in fix(one)
 
 
@@ -254,3 +256,54 @@ def test_a_caller_that_is_matched_is_not_said_to_lack_its_server() -> None:
     seen = look(spread([*INTACT, *BROKEN]))
     assert not seen.found("missing_server_span")
     assert set(seen.found(DETECTOR)) == set(CALL)
+
+
+def _shop(n: int, version: str, *, broken: bool, instance: str = "1") -> list[str]:
+    trace = f"s{n}"
+    inner = f"cart SERVER {trace}.2:c" if broken else f"cart SERVER {trace}:c<b"
+    return [f"web SERVER {trace}:a", f"web CLIENT {trace}:b<a addr=cart version={version} instance={instance} +1ms ~90ms", f"{inner} +{2 + n % 5 / 10}ms ~88ms"]
+
+
+def test_the_version_of_the_caller_that_tells_broken_calls_from_intact_ones_is_named_and_is_at_fault() -> None:
+    seen = look(spread([w for n in range(80) for w in _shop(n, "2.0" if n % 4 == 0 else "1.9", broken=n % 4 == 0, instance=str(n % 8))]))
+    found = list(seen.found(DETECTOR).values())
+    assert len(found) == 20
+    facts = found[0].context
+    assert (facts["separated_by"], facts["separating_value"]) == ("service.version of the caller", "2.0")
+    assert (facts["broken_with_it"], facts["intact_with_it"], facts["broken_without_it"], facts["intact_without_it"]) == (20, 0, 0, 60)
+    assert {o.cause for o in found} == {NOT_INJECTED}
+    assert fix(found[0]).startswith("Look at web where its service.version is 2.0: 20 of 20 calls with it lose their context, 0 of 60 without it. ")
+
+
+def test_where_nothing_tells_broken_calls_apart_nothing_is_named_and_the_cause_is_unknown() -> None:
+    chance = random.Random(3)
+    lines = [w for n in range(120) for w in _shop(n, chance.choice(["1", "2"]), broken=chance.random() < 0.3, instance=str(chance.randrange(6)))]
+    found = list(look(spread(lines)).found(DETECTOR).values())
+    assert found
+    assert {(o.cause, "separated_by" in o.context) for o in found} == {(UNKNOWN, False)}
+
+
+def test_a_proxy_through_which_others_are_reached_with_their_context_strips_it() -> None:
+    lines = []
+    for n in range(30):
+        call = f"rpc.system.name=grpc name=shop.Cart/Get +{1 + n % 5 / 10}ms"
+        lines += [f"web SERVER p{n}:a", f"web CLIENT p{n}:b<a addr=envoy {call} ~90ms", f"cart SERVER p{n}.2:c {call.replace('+1', '+2')} ~85ms"]
+        lines += [f"web CLIENT u{n}:b addr=envoy name=shop.User/Get +1ms ~90ms", f"user SERVER u{n}:c<b name=shop.User/Get +2ms ~88ms"]
+        lines += [f"gate CLIENT g{n}:b addr=cart {call} ~90ms", f"cart SERVER g{n}:c<b name=shop.Cart/Get +2ms ~88ms"]
+    found = list(look(spread(lines), only=DETECTOR).found(DETECTOR).values())
+    assert len(found) == 30
+    assert {(o.peer, o.service, o.cause, o.context["called_through"]) for o in found} == {("web", "cart", STRIPPED_BETWEEN, "envoy")}
+    assert fix(found[0]).startswith("Let the proxy at envoy keep the headers")
+
+
+@pytest.mark.parametrize(
+    ("seen", "formats_differ", "expected"),
+    [
+        pytest.param(Contexts(0, 30, 30), False, STRIPPED_BETWEEN, id="both work with others"),
+        pytest.param(Contexts(0, 30, 30), True, FORMAT_MISMATCH, id="and their formats differ"),
+        pytest.param(Contexts(3, 30, 30), False, UNKNOWN, id="some contexts pass"),
+        pytest.param(Contexts(0, 30, 3), False, UNKNOWN, id="too few contexts of others to tell"),
+    ],
+)
+def test_a_proxy_is_at_fault_only_where_no_context_passes_and_both_sides_work(seen: Contexts, formats_differ: bool, expected: str) -> None:  # noqa: FBT001
+    assert cause(seen, formats_differ=formats_differ, proxied=True) == expected

@@ -27,6 +27,17 @@ def of_a_callee(clean: TraceSet, rng: random.Random) -> Damaged:
     return _of_a_side(clean, rng, 1)
 
 
+def of_a_process(clean: TraceSet, rng: random.Random, side: int) -> Damaged:
+    """On one edge, one process of the caller (side 0) or of the receiver (1) loses the context of all its calls."""
+    kin, uids = kinship(clean), by_edge(clean)[busy_edge(clean, rng)]
+
+    def process(uid: int) -> str:
+        return clean.spans[uid if side else kin.caller[uid]].resource.instance
+
+    chosen = rng.choice(sorted({process(u) for u in uids}))
+    return _sever(clean, rng, Cut.NEW_TRACE, (u for u in uids if process(u) == chosen))
+
+
 def of_consumers(clean: TraceSet, rng: random.Random, how: Cut, share: float) -> Damaged:
     """A share of all consumers below a PRODUCER gets its context changed."""
     uids = [u for some in by_edge(clean).values() for u in some if clean.spans[u].kind is Kind.CONSUMER and clean.spans[u].parent_span_id]

@@ -83,6 +83,8 @@ _ALL = (
     Damage("cut_100", partial(contexts.of_an_edge, how=Cut.NEW_TRACE, share=1.0), _CUT, "all"),
     Damage("cut_caller", contexts.of_a_caller, ("shop", "fifty", "numbered"), "a service injects no context"),
     Damage("cut_callee", contexts.of_a_callee, ("shop", "fifty", "shop@20", "numbered"), "a service extracts no context"),
+    Damage("cut_process", partial(contexts.of_a_process, side=0), ("shop", "fifty"), "one process injects no context into one edge's calls"),
+    Damage("cut_at_process", partial(contexts.of_a_process, side=1), ("shop", "gateway"), "one process extracts no context of one edge's calls"),
     Damage(
         "cut_same_trace", partial(contexts.of_an_edge, how=Cut.SAME_TRACE, share=0.1), ("shop", "dsb_hotel"), "10 % of an edge lose the parent, not the trace"
     ),

@@ -120,6 +120,18 @@ class Aftermath:
         return self.misnamed(uid) and address.split(".", maxsplit=1)[0] not in self._reporting
 
     @cached_property
+    def intact_by_process(self) -> Counter[tuple[int, str, tuple[str, str]]]:
+        """Count the calls whose context got through by side (0 the caller's, 1 the receiver's), instance on that side, and edge."""
+        receivers = [u for u in self.here if u in self.kin.caller and self.was(u).kind in RECEIVING and u not in self.cuts]
+        return Counter(where for u in receivers for where in self.processes(u))
+
+    def processes(self, uid: int) -> tuple[tuple[int, str, tuple[str, str]], tuple[int, str, tuple[str, str]]]:
+        """Name both processes of a receiver's call, as `intact_by_process` does."""
+        caller, callee = self.was(self.kin.caller[uid]), self.was(uid)
+        edge = caller.service, callee.service
+        return (0, caller.resource.instance, edge), (1, callee.resource.instance, edge)
+
+    @cached_property
     def intact_edges(self) -> Counter[tuple[str, str]]:
         """Count the calls whose context got through by (caller, callee), whether the caller's span arrived or not."""
         receivers = (u for u in self.here if u in self.kin.caller and self.was(u).kind in RECEIVING and u not in self.cuts)

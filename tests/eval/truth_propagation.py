@@ -11,6 +11,8 @@ from .outcome import Aftermath, surely_above
 from .traces import Fate
 
 _ROOT = {Cut.NEW_TRACE, Cut.SAME_TRACE}
+_PROVEN = 20
+"""Broken and intact calls from which on it is no chance that one process makes the difference."""
 _CALLED_SHARE = 0.95
 """An operation that surely names a caller more often than that demands one for the rest."""
 
@@ -46,12 +48,23 @@ def _causes(after: Aftermath, uid: int) -> frozenset[str]:
         return frozenset({"not_extracted", "stripped_between", "unknown"})
     intact = after.intact_edges
     if intact[caller, callee]:
-        return frozenset({"stripped_between", "unknown"})
+        return _of_a_process(after, uid) or frozenset({"stripped_between", "unknown"})
     injects = any(a == caller for a, _ in intact)
     extracts = any(b == callee for _, b in intact)
     if injects == extracts:
         return frozenset({"stripped_between", "unknown"} if injects else {"not_injected", "not_extracted", "unknown"})
     return frozenset({"not_injected"} if extracts else {"not_extracted"})
+
+
+def _of_a_process(after: Aftermath, uid: int) -> frozenset[str]:
+    """Give what may be concluded where just one process of one side loses all its calls on an edge, and that of the other side works with others."""
+    here = after.processes(uid)
+    broken = [after.processes(u) for u, how in after.cuts.items() if how in _ROOT and u in after.here and after.processes(u)[0][2] == here[0][2]]
+    for side, cause in enumerate(("not_injected", "not_extracted")):
+        if not after.intact_by_process[here[side]] and all(places[side] == here[side] for places in broken):
+            enough = len(broken) >= _PROVEN and after.intact_edges[here[side][2]] >= _PROVEN
+            return frozenset({cause} if enough else {cause, "unknown"})
+    return frozenset()
 
 
 def _usually_called(after: Aftermath, uid: int) -> bool:

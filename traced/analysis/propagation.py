@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from traced.analysis.pool import EVER, KEEP_NANOS, LOOKS_AFTER, Place, Pool, ids, places
 from traced.analysis.standby import Standby
-from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.columns import Ints, Mask, Unsigned, close_to, mix
+from traced.graph.context_history import context_history
 from traced.graph.correlation import says_requests
 from traced.graph.delays import Delays
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
@@ -22,7 +23,9 @@ from traced.graph.matching import CHANCE, Match, Matching, match
 from traced.graph.operations import Operated, Operation, Operations, kin, operated
 from traced.graph.parts import CALLEE_GONE, REMAINS
 from traced.graph.relation import Relation
+from traced.graph.separation import Separations
 from traced.model.span import SpanKind
+from traced.telemetry import AnalysisLimit
 
 MAX_WAITING: Final = 50_000
 """Halves that wait, of each side; the longest waiting go first, and those that were not decided yet are counted."""
@@ -30,6 +33,10 @@ MAX_ENTRIES: Final = 10_000
 """The newest receivers that are kept though nobody called them in time and their operation has no callers: every trace begins with one."""
 REACH_NANOS: Final = 60 * 10**9
 """Such a receiver is looked at again beside callers that began within so long of it."""
+RIVALS_NANOS: Final = 15 * 10**9
+"""Within so long of a half that is decided begin those that compete with it, clocks that differ by seconds allowed for."""
+MAX_UNLEARNED: Final = 4_000
+"""Receivers of services of whose calls no delays are known that are matched at a time."""
 
 _MATCH_COLUMNS: Final = {
     "confidence": pa.float64(),
@@ -41,10 +48,6 @@ MATCHES: Final = pa.schema(
     [*HALVES, *(pa.field(f"caller_{f.name}", f.type) for f in HALVES), *(pa.field(name, kind) for name, kind in _MATCH_COLUMNS.items())],
 )
 """One row a match: the receiver's columns, the caller's, and how sure it is."""
-CONTEXTS: Final = pa.schema(
-    [("client", pa.string()), ("server", pa.string()), *((name, pa.int64()) for name in ("broken", "arrived", "injected_elsewhere", "extracted_from_others"))],
-)
-"""One row a pair of services: how many calls between them lost their context, and where contexts arrive."""
 _HABITS: Final = {"named": pa.int64(), "rootless": pa.int64(), "usual_caller": pa.string()}
 ROOTLESS: Final = pa.schema([*HALVES, *(pa.field(name, kind) for name, kind in _HABITS.items())])
 """A row of HALVES, a receiver, and of its operation: how many spans named a parent, how many had neither parent, link nor a caller
@@ -104,19 +107,21 @@ class Propagation:
         self._hold = hold_nanos
         self._callers, self._receivers = Pool(), Pool()
         self._standby = Standby()
+        self._learned: dict[str, bool] = {}
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}
         """Matches by their receiver's key, for as long as it is kept."""
         self.came: list[tuple[int, str, str]] = []
         """Of the callers that came last, as `Parts` learns it: whether their callee is gone from their trace as a whole."""
-        self.operations, self.delays = Operations(), Delays()
-        self.dropped: Counter[str] = Counter()
+        self.operations, self.delays, self.separations = Operations(), Delays(), Separations()
+        self.dropped: Counter[AnalysisLimit] = Counter()
 
     # ------------------------------------------------------------------ learning
 
     def learn(self, made: Relation, earlier: Relation | None, fresh: Mask, now: float) -> Operated:
         """Learn from the traces of a pass; `earlier` is what was learned of the same traces before."""
         self.operations.turn(now)
+        self.separations.turn(now)
         seen = operated(made)
         self.operations.learn(kin(made, seen))
         if earlier is not None:
@@ -143,7 +148,7 @@ class Propagation:
         callers = callers.filter(pa.array(~taken))
         self.came = _gone(callers, known)
         straight = self._standby.come(made, again, pa.concat_tables([entries, self._receivers.rows]))
-        self.dropped["standby"] = self._standby.dropped
+        self.dropped[AnalysisLimit.STANDBY] = self._standby.dropped
         self._callers.add(pa.concat_tables([callers, straight]), until, self._hold)
         self._receivers.add(entries, until, self._hold)
         self._bound(until)
@@ -206,7 +211,7 @@ class Propagation:
                 # first those that were decided and are only kept for a half that comes late
                 gone = np.lexsort((pool.since, pool.has_callers, ~pool.decided))[:surplus]
                 mask[gone] = False
-                self.dropped["waiting_halves"] += int(np.count_nonzero(~pool.decided[gone]))
+                self.dropped[AnalysisLimit.WAITING_HALVES] += int(np.count_nonzero(~pool.decided[gone]))
                 pool.keep(mask)
         if len(self._found) > np.count_nonzero(self._receivers.partner):
             matched = set(self._receivers.keys[self._receivers.partner != 0].tolist())
@@ -225,7 +230,7 @@ class Propagation:
         matched_before = self._receivers.partner != 0
         if due_callers.any() or due_receivers.any():
             free_callers = np.flatnonzero(self._callers.partner == 0)
-            matches, explained, called = self._pair(free_callers, self._free_receivers(due_callers), known)
+            matches, explained, called = self._pair(free_callers, self._free_receivers(due_callers, due_receivers), known)
         told = self._told_again(due_receivers & matched_before)
         alone = self._callers.rows.filter(pa.array(due_callers & (self._callers.partner == 0) & self._calls()))
         rootless = self._with_habits(self._receivers.rows.filter(pa.array(due_receivers & (self._receivers.partner == 0))))
@@ -246,12 +251,25 @@ class Propagation:
         entries: Mask = self._receivers.decided & (self._receivers.partner == 0) & ~self._receivers.has_callers
         return entries
 
-    def _free_receivers(self, due_callers: Mask) -> Ints:
-        """Choose the receivers that may be matched: of entries that were left alone, those near a caller that is to be decided."""
+    def _free_receivers(self, due_callers: Mask, due_receivers: Mask) -> Ints:
+        """Choose the receivers that may be matched: where delays are known, those near a half that is to be decided, as its own or its rivals.
+
+        Where they are not, the newest of all take part, since they are learned from what fits; of entries that were left alone, those near a
+        caller that is to be decided.
+        """
         starts = [np.asarray(pool.rows.column("start_time_unix_nano")) for pool in (self._callers, self._receivers)]
         sought = np.sort(starts[0][due_callers & (self._callers.partner == 0)])
-        near = np.searchsorted(sought, starts[1] - REACH_NANOS) < np.searchsorted(sought, starts[1] + REACH_NANOS, side="right")
-        return np.flatnonzero((self._receivers.partner == 0) & (near | ~self._entries()))
+        near = close_to(starts[1], sought, REACH_NANOS) | ~self._entries()
+        unlearned = np.flatnonzero(near & ~self._of_learned())
+        chosen: Mask = due_receivers | (near & close_to(starts[1], np.sort(np.concatenate([sought, starts[1][due_receivers]])), RIVALS_NANOS))
+        chosen[unlearned[np.argsort(starts[1][unlearned], kind="stable")[-MAX_UNLEARNED:]]] = True
+        self.dropped[AnalysisLimit.MATCH_UNLEARNED] += max(0, len(unlearned) - MAX_UNLEARNED)
+        return np.flatnonzero(chosen & (self._receivers.partner == 0))
+
+    def _of_learned(self) -> Mask:
+        """Mark the receivers of services the delays of whose edges were all known when they were matched last."""
+        services = pa.array([service for service, known in self._learned.items() if known], pa.string())
+        return np.asarray(pc.is_in(self._receivers.rows.column("service_name"), services)).astype(bool)
 
     def _sides(self, callers: Mask, receivers: Mask) -> tuple[tuple[Pool, Mask], tuple[Pool, Mask]]:
         return (self._callers, callers), (self._receivers, receivers)
@@ -299,13 +317,15 @@ class Propagation:
         told, told_roots = [m.caller for m in found if decided[0][m.caller]], [m.receiver for m in found if decided[1][m.receiver]]
         certain = self._calls()  # the others may have called more than one
         for one in found:
-            mine, theirs = int(callers[one.caller]), int(receivers[one.receiver])
-            if certain[mine]:
-                self._callers.partner[mine] = receiver_keys[theirs]
-            self._receivers.partner[theirs] = caller_keys[mine]
-            self._found[int(receiver_keys[theirs])] = one
+            caller, receiver = int(callers[one.caller]), int(receivers[one.receiver])
+            if certain[caller]:
+                self._callers.partner[caller] = receiver_keys[receiver]
+            self._receivers.partner[receiver] = caller_keys[caller]
+            self._found[int(receiver_keys[receiver])] = one
         self._rejoin([int(receivers[m.receiver]) for m in found], [int(callers[m.caller]) for m in found])
-        self.delays.learn_matches(near.take(pa.array([m.caller for m in found], pa.int64())), far.take(pa.array([m.receiver for m in found], pa.int64())))
+        mine, theirs = near.take(pa.array([m.caller for m in found], pa.int64())), far.take(pa.array([m.receiver for m in found], pa.int64()))
+        self.delays.learn_matches(mine, theirs)
+        self.separations.learn_broken(mine, theirs)
         explained, called = (frozenset(places(side.take(pa.array(rows, pa.int64())))) for side, rows in ((near, told), (far, told_roots)))
         return _table(found, near, far), explained, called
 
@@ -313,22 +333,15 @@ class Propagation:
         if not callers.num_rows or not receivers.num_rows:
             return Matching()
         matching = match(callers, receivers, known, self.delays.of)
-        self.dropped.update({f"match_{limit}": number for limit, number in matching.skipped.items()})
+        self.dropped.update({AnalysisLimit(f"match_{limit}"): number for limit, number in matching.skipped.items()})
+        if len(self._learned) > MAX_UNLEARNED:
+            self._learned.clear()
+        self._learned.update(matching.learned)
         return matching
 
     def contexts(self) -> pa.Table:
-        """Give, for each pair of services with a broken call: calls whose context arrived, those of the client elsewhere, of others at the server."""
-        broken = self.operations.rejoined()
-        arrived = self.operations.contexts() if broken else Counter[tuple[str, str]]()
-        injected, extracted = Counter[str](), Counter[str]()
-        for (client, server), number in arrived.items():
-            injected[client] += number
-            extracted[server] += number
-        rows = [
-            (client, server, number, arrived[client, server], injected[client] - arrived[client, server], extracted[server] - arrived[client, server])
-            for (client, server), number in broken.items()
-        ]
-        return pa.Table.from_pylist([dict(zip(CONTEXTS.names, row, strict=True)) for row in rows], schema=CONTEXTS)
+        """Give what is known of each pair of services with a broken call."""
+        return context_history(self.operations, self.separations)
 
     # ------------------------------------------------------------------ across restarts
 
@@ -341,7 +354,7 @@ class Propagation:
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""
-        return {"operations": self.operations.dump(), "delays": self.delays.dump()}
+        return {"operations": self.operations.dump(), "delays": self.delays.dump(), "separations": self.separations.dump()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -351,6 +364,8 @@ class Propagation:
         """
         self.operations.load(state["operations"])
         self.delays.load(state["delays"])
+        if "separations" in state:
+            self.separations.load(state["separations"])
 
 
 def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:

@@ -10,9 +10,10 @@ import structlog
 
 from traced.analysis import dangling
 from traced.analysis.dangling import DanglingLinks, SpanSource
-from traced.analysis.propagation import CONTEXTS, MATCHES, NOTHING_DECIDED, Decided, Judged, Propagation
+from traced.analysis.propagation import MATCHES, NOTHING_DECIDED, Decided, Judged, Propagation
 from traced.graph.absence import Absences
 from traced.graph.columns import Mask
+from traced.graph.context_history import CONTEXTS, with_proxies
 from traced.graph.history import History
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated
@@ -106,21 +107,31 @@ class Waiting:
                 mangled = self.propagation.come(new.made, new.seen, new.again, until, self._known)
                 self._absences.parts.learn(self.propagation.came)
             decided = self.propagation.decide(until, self._known)
+            if new is not None:
+                self.propagation.separations.learn_intact(new.made, new.fresh)
             lonely = self.callees.judge(decided.lonely, self._history, self._absences.samplers, self._absences.parts)
             links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
             tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)
+            tables["pass_matches"] = with_proxies(tables["pass_matches"], self._known.reached)
             return Told(tables, _withdrawn(decided) | links.withdrawn, _judged(decided.judged) | links.judged, frozenset())
         except Exception as error:  # the detector fence
             for detector in DETECTORS:
                 self._telemetry.detector_errors.labels(detector).inc()
             log.exception("matching_failed", error=repr(error))
             tables = _tables(mangled, NOTHING_DECIDED, LONELY.empty_table(), CONTEXTS.empty_table(), dangling.DANGLING.empty_table())
+            tables["pass_matches"] = with_proxies(tables["pass_matches"], self._known.reached)
             return Told(tables, frozenset(), frozenset(), DETECTORS)
 
     @property
     def dropped(self) -> int:
         """Count what limits left out of what was learned."""
-        return self.propagation.operations.dropped + self.propagation.delays.dropped + self.callees.dropped + self.links.dropped
+        return (
+            self.propagation.operations.dropped
+            + self.propagation.delays.dropped
+            + self.propagation.separations.dropped
+            + self.callees.dropped
+            + self.links.dropped
+        )
 
     # ------------------------------------------------------------------ across restarts
 

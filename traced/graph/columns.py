@@ -99,6 +99,12 @@ def among(few: Unsigned, many: Unsigned) -> Mask:
     return marks
 
 
+def close_to(values: Ints, sought: Ints, reach: int) -> Mask:
+    """Mark the values that are no further than `reach` from one that is sought; these ascend."""
+    marks: Mask = np.searchsorted(sought, values - reach) < np.searchsorted(sought, values + reach, side="right")
+    return marks
+
+
 def used(codes: Ints) -> list[int]:
     """Give the distinct codes that occur, ascending; codes are small numbers."""
     return [int(code) for code in np.flatnonzero(np.bincount(codes))] if len(codes) else []

@@ -4,7 +4,8 @@ Receivers of one service and the callers that may have called it (`identity`) ar
 within what the edge's own delays allow and that contradict nothing (`gates`) get a weight, the likelihood of their two delays against that
 of a pair by chance; weights are balanced so that each half has at most one other half, and the best assignment is chosen.
 
-Complexity: n log n to sort, at most MAX_CANDIDATES pairs a receiver, and m³ for a component of m receivers that compete, up to MAX_COMPONENT.
+Complexity: n log n to sort, at most MAX_CANDIDATES pairs a receiver, and m³ for a component of m receivers that compete, up to MAX_COMPONENT;
+identities cost a look each, and classes of identities that nothing tells apart are compared each with each.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from traced.graph.assigning import assigned
-from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix
-from traced.graph.correlation import Side, direct_callers
+from traced.graph.columns import Ints, Mask, Unsigned, distinct, mix, used
 from traced.graph.delays import UNLEARNED, DelayModel, Edge, Floats, densest
 from traced.graph.gates import Gates
-from traced.graph.identity import CallerIdentity, Knowledge, ReceiverIdentity, may_call
+from traced.graph.identity import Knowledge
+from traced.graph.sides import Sides
 from traced.graph.weighing import PRIOR, balanced, columns_of, tail, weights
 from traced.model.span import SpanKind
 
@@ -79,10 +80,15 @@ class Match:
 
 @dataclass(slots=True)
 class Matching:
-    """What was matched; `skipped` counts what a cap left out, by cap."""
+    """What was matched; `skipped` counts what a cap left out, by cap.
+
+    Attributes:
+        learned: by the service of receivers that may have a caller, whether the delays of all its edges were known before.
+    """
 
     matches: list[Match] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    learned: dict[str, bool] = field(default_factory=dict)
 
 
 def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Callable[[Edge], DelayModel | None]) -> Matching:
@@ -93,77 +99,28 @@ def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Call
     result = Matching()
     if not callers.num_rows or not receivers.num_rows:
         return result
-    sides = _Sides(callers, receivers)
+    sides = Sides(callers, receivers, known)
     gates = Gates(callers, receivers)
-    reach = may_call(sides.caller_identities, sides.receiver_identities, known)
-    allowed: Mask = np.array([[r in reach[c] for r in sides.receiver_identities] for c in sides.caller_identities], bool)
     calls = sides.by_request(gates.request)
-    for service in sorted({r.service for r in sides.receiver_identities}):
-        block = _Block(sides, gates, service, allowed, calls, delays)
+    for service in np.argsort(sides.receiver_service.texts).tolist():
+        block = _Block(sides, gates, service, calls, delays)
         if len(block.caller) and len(block.receiver):
+            result.learned[block.service] = bool(block.learned.all())
             block.solve(result)
     result.matches = _one_each(result.matches, sides)
     return result
 
 
-def _one_each(matches: list[Match], sides: _Sides) -> list[Match]:
+def _one_each(matches: list[Match], sides: Sides) -> list[Match]:
     """Keep the surest match of a caller that receivers of several services were matched with; a SERVER span may have called each of them."""
-    best: dict[tuple[int, str], Match] = {}
+    best: dict[tuple[int, int], Match] = {}
     for one in matches:
         several = sides.caller_kind[one.caller] == SpanKind.SERVER
-        key = one.caller, sides.receiver_identities[sides.receiver_identity[one.receiver]].service if several else ""
+        key = one.caller, int(sides.receiver_service.of[one.receiver]) if several else -1
         known = best.setdefault(key, one)
         if (one.confidence, -one.receiver) > (known.confidence, -known.receiver):
             best[key] = one
     return list(best.values())
-
-
-class _Sides:
-    """Both tables as columns."""
-
-    def __init__(self, callers: pa.Table, receivers: pa.Table) -> None:
-        names = ["service_name", "kind", "name", "called", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
-        self.caller_identities, self.caller_identity = _identities(callers, names, CallerIdentity)
-        names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination", "server_address"]
-        self.receiver_identities, self.receiver_identity = _identities(receivers, names, ReceiverIdentity)
-        self.caller_times = _times(callers)
-        self.receiver_times = _times(receivers)
-        self.caller_trace, self.receiver_trace = _traces(callers), _traces(receivers)
-        self.dangling: Mask = np.asarray(receivers.column("parent_span_id")) != 0
-        self.seeds = np.asarray(receivers.column("span_id"))
-        times = np.concatenate([*self.caller_times, *self.receiver_times]).astype(float)
-        self.lasts = float(times.max() - times.min())
-        """Nanoseconds from the first half to the last."""
-        self.caller_kind = np.asarray(callers.column("kind"))
-        self._services = Codes.from_column(callers.column("service_name")), Codes.from_column(receivers.column("service_name"))
-        # who names its callee is believed: that it carries the request's id says nothing more
-        self.names_nobody: Mask = np.array([not (c.peer_name or c.expected) for c in self.caller_identities])[self.caller_identity]
-
-    def by_request(self, requests: tuple[Ints, Ints]) -> frozenset[tuple[str, str]]:
-        """Name the pairs of services of which the ids of requests show that one calls the other."""
-        if not (requests[0].any() and requests[1].any()):
-            return frozenset()
-        mine = Side(np.where(self.names_nobody, requests[0], 0), self._services[0], *self.caller_times)
-        return direct_callers(mine, Side(np.where(self.dangling, 0, requests[1]), self._services[1], *self.receiver_times))
-
-    def calling(self, service: str, calls: frozenset[tuple[str, str]]) -> Mask:
-        """Mark the callers that may have called a service because they serve its requests."""
-        able: Mask = np.array([(c.service, service) in calls for c in self.caller_identities])[self.caller_identity] & self.names_nobody
-        return able
-
-
-def _identities(table: pa.Table, names: list[str], kind: Any) -> tuple[list[Any], Ints]:
-    numbers: dict[Any, int] = {}
-    of = [numbers.setdefault(values, len(numbers)) for values in zip(*(table.column(name).to_pylist() for name in names), strict=True)]
-    return [kind(*values) for values in numbers], np.array(of, np.int64)
-
-
-def _times(table: pa.Table) -> tuple[Ints, Ints]:
-    return np.asarray(table.column("start_time_unix_nano")), np.asarray(table.column("end_time_unix_nano"))
-
-
-def _traces(table: pa.Table) -> Unsigned:
-    return mix(np.asarray(table.column("trace_id_high")), np.asarray(table.column("trace_id_low")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,35 +140,32 @@ class _Block:
 
     def __init__(
         self,
-        sides: _Sides,
+        sides: Sides,
         gates: Gates,
-        service: str,
-        allowed: Mask,
+        service: int,
         calls: frozenset[tuple[str, str]],
         delays: Callable[[Edge], DelayModel | None],
     ) -> None:
-        self._sides, self._gates, self._service = sides, gates, service
-        mine: Mask = np.array([r.service == service for r in sides.receiver_identities], bool)
-        self.receiver: Ints = np.flatnonzero(mine[sides.receiver_identity])
-        self._allowed = allowed & mine
-        able: Mask = np.asarray(self._allowed.any(axis=1))
-        self._by_request = sides.calling(service, calls)
-        callers = np.flatnonzero(able[sides.caller_identity] | self._by_request)
+        self._sides, self._gates, self.service = sides, gates, sides.receiver_service.texts[service]
+        self.receiver: Ints = np.flatnonzero(sides.receiver_service.of == service)
+        able: Mask = np.asarray(sides.reach.fits[:, used(sides.receiver_class[self.receiver])].any(axis=1))
+        self._by_request = sides.calling(self.service, calls)
+        callers = np.flatnonzero(able[sides.caller_class] | self._by_request)
         self.caller: Ints = callers[np.argsort(sides.caller_times[0][callers], kind="stable")]
-        self._edges: list[Edge] = []
         self._learn_edges(delays)
         self._messages = np.asarray(sides.caller_kind[self.caller] == SpanKind.PRODUCER)
         self._room = self._rooms()
         self._crowd = self._crowding()
 
     def _learn_edges(self, delays: Callable[[Edge], DelayModel | None]) -> None:
-        numbers: dict[Edge, int] = {}
-        sends = (SpanKind.CLIENT, SpanKind.PRODUCER)
-        by_identity = [numbers.setdefault((c.service, self._service, c.kind in sends), len(numbers)) for c in self._sides.caller_identities]
-        self._edge_of: Ints = np.array(by_identity, np.int64)[self._sides.caller_identity]
-        self._edges = list(numbers)
+        sides = self._sides
+        texts, sends = sides.caller_service.texts, np.isin(sides.caller_kind[self.caller], (SpanKind.CLIENT, SpanKind.PRODUCER))
+        present, place = distinct(sides.caller_service.of[self.caller] * 2 + sends, 2 * len(texts))
+        self._edges: list[Edge] = [(texts[code // 2], self.service, bool(code % 2)) for code in present.tolist()]
+        self._edge_of: Ints = np.zeros(len(sides.caller_kind), np.int64)
+        self._edge_of[self.caller] = place
         found = [delays(edge) for edge in self._edges]
-        self._learned = np.array([model is not None for model in found])
+        self.learned = np.array([model is not None for model in found], bool)
         self._models = [model or UNLEARNED for model in found]
 
     def _rooms(self) -> Floats:
@@ -253,7 +207,7 @@ class _Block:
         same_request = self._gates.same_request(caller, rows)
         by_request = same_request & self._by_request[caller]
         fits = (request >= model[:, 2]) & ((response >= model[:, 5]) | messages)
-        fits &= self._allowed[sides.caller_identity[caller], sides.receiver_identity[rows]]
+        fits &= sides.reach.fits[sides.caller_class[caller], sides.receiver_class[rows]]
         # whoever serves the same request, and surrounds it, need not keep to what is usual
         fits |= by_request & (request >= -_AGREE) & (response >= -_AGREE)
         same = sides.caller_trace[caller] == sides.receiver_trace[rows]
@@ -276,7 +230,7 @@ class _Block:
 
     def _begin_with(self, pairs: _Pairs) -> None:
         """Guess the delays of edges of which nothing is known: true pairs are alike, pairs by chance are not."""
-        for edge in np.flatnonzero(~self._learned).tolist():
+        for edge in np.flatnonzero(~self.learned).tolist():
             mine = self._edge_of[pairs.caller] == edge
             # clocks mostly agree: then a receiver lies within its caller's time, and fewer pairs are there by chance
             within = mine & (pairs.request >= -_AGREE) & (pairs.response >= -_AGREE)
@@ -290,7 +244,7 @@ class _Block:
     def _learn_from(self, pairs: _Pairs, sure: Mask) -> None:
         """Fit the delays of edges of which nothing was known to the pairs that are sure by now."""
         for edge in range(len(self._edges)):
-            if self._learned[edge]:
+            if self.learned[edge]:
                 continue
             chosen = sure & (self._edge_of[pairs.caller] == edge)
             if np.count_nonzero(chosen) >= _MIN_UNAMBIGUOUS:
@@ -301,7 +255,7 @@ class _Block:
     def solve(self, result: Matching) -> None:
         """Match the block."""
         pairs = self.candidates(self.receiver, skipped=result.skipped)
-        if not self._learned.all():
+        if not self.learned.all():
             self._begin_with(pairs)
             for _ in range(_LEARNING_ROUNDS):
                 pairs = self.candidates(self.receiver)
@@ -343,7 +297,7 @@ class _Block:
         for edge, number in found.items():
             by_luck = (by_chance[edge] + 1) / (count * shifts + 2)
             bounds[edge] = tail(number, count, by_luck)
-            if not self._learned[edge]:
+            if not self.learned[edge]:
                 # delays that were fitted to these very pairs explain some of them whatever they are: most, only where they are true
                 theirs = int(np.count_nonzero(self._edge_of[self.caller] == edge))
                 bounds[edge] = bounds[edge] if number >= MOST * min(count, theirs) else 1.0

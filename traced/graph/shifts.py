@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, lgamma, sqrt
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from traced.graph.children import Count, Group, Slot, Unit
 from traced.graph.columns import Ints
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
-from traced.graph.shares import least_share
+from traced.graph.shares import least_share, so_few_by_chance
 
 MIN_NOW: Final = 20
 """Spans of a process that are held against what is known."""
@@ -108,16 +108,8 @@ def lacking(before: Count, now: Count, slot: Operation) -> bool:
 
 def chance(before: Count, now: Count, slot: Operation) -> float:
     """Give the chance that so few have it now if nothing had changed (Fisher's exact test, one-sided)."""
-    having, spans, all_spans = now.having(slot), now.spans, before.spans + now.spans
-    all_having = before.having(slot) + having
-    whole = _choices(all_spans, spans)
-    terms = (_choices(all_having, k) + _choices(all_spans - all_having, spans - k) - whole for k in range(having + 1))
-    return min(1.0, sum(exp(term) for term in terms))
-
-
-def _choices(whole: int, part: int) -> float:
-    """Give the logarithm of the number of ways to choose."""
-    return lgamma(whole + 1) - lgamma(part + 1) - lgamma(whole - part + 1) if 0 <= part <= whole else -inf
+    having, had = now.having(slot), before.having(slot)
+    return so_few_by_chance(having, now.spans - having, had, before.spans - had)
 
 
 def discovered(shifts: Iterable[Shift], tests: int) -> list[Shift]:
