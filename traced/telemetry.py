@@ -6,6 +6,7 @@ One object holds every counter, declared once, on a registry of its own. Rooms g
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
@@ -14,6 +15,50 @@ from prometheus_client.metrics_core import Metric
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class AnalysisLimit(StrEnum):
+    """What left something out of the analysis: all values of the label `limit` of `traced_analysis_dropped_total`, each with what it counts."""
+
+    MAX_OPEN_SECONDS = "max_open_seconds"
+    """Traces looked at while spans of them still came: they had been open for so long."""
+    MAX_HELD_SPANS = "max_held_spans"
+    """Traces looked at while spans of them still came: more spans than a pass may read were held."""
+    LATE_WINDOW_SECONDS = "late_window_seconds"
+    """Traces that got a late span when their earlier ones were out of reach: nothing is called absent in them."""
+    HISTORY = "history"
+    """Entries of what is learned (kinds of calls, operations, links, samplers, gaps, children) beyond their bounds."""
+    OUTSIDE_LINKS = "outside_links"
+    """Span links whose targets were not looked up in the store: too many in one pass."""
+    LATE_LINKS = "late_links"
+    """Span links forgotten before their producer came: their messages are not in the graph."""
+    REVISITS = "revisits"
+    """Traces that were to be looked at again when more is known, and will not be: too many waited."""
+    MEASUREMENTS = "measurements"
+    """What SDKs and Collectors count of their spans, beyond the bounds of the loss ledger."""
+    WAITING_HALVES = "waiting_halves"
+    """Halves of calls forgotten before it was decided whether another trace has their other half."""
+    STANDBY = "standby"
+    """SERVER spans that may have called another trace, forgotten before it came."""
+    MATCH_CANDIDATES = "match_candidates"
+    """Callers that were not weighed against a receiver, because too many others began between them and it."""
+    MATCH_COMPONENT = "match_component"
+    """Receivers without a match because too many compete for the same callers."""
+    MATCH_UNLEARNED = "match_unlearned"
+    """Receivers that were not matched at this time: of their services no delays are known yet, and newer ones took part."""
+    FAILED_PASS = "failed_pass"  # noqa: S105 - no password
+    """Passes, or parts of telling what they found, that failed again and again and were given up."""
+
+
+class FindingsLimit(StrEnum):
+    """What dropped occurrences: all values of the label `limit` of `traced_findings_dropped_total`, each with what it counts."""
+
+    MAX_FINDINGS = "max_findings"
+    """Occurrences of findings that made room for worse ones, or found none."""
+    MAX_OCCURRENCES = "max_occurrences"
+    """Occurrences that are counted and not remembered: late spans cannot withdraw them any more."""
+    MAX_ROWS_PER_DETECTOR = "max_rows_per_detector"
+    """Rows of one detector in one pass beyond its bound."""
 
 
 class Telemetry:
@@ -105,6 +150,19 @@ class Telemetry:
         )
         self.dropped_findings = Counter("traced_findings_dropped", "Occurrences not kept because the ledger was full.", ["limit"], registry=registry)
         self.dropped_edges = Counter("traced_graph_dropped_edges", "Calls not kept because the graph had max_edges edges.", registry=registry)
+        # a series that begins with its first loss hides that loss from `increase`
+        for limit in AnalysisLimit:
+            self.analysis_dropped.labels(limit)
+        for of_findings in FindingsLimit:
+            self.dropped_findings.labels(of_findings)
+
+    def leave_out(self, limit: AnalysisLimit, number: int = 1) -> None:
+        """Count what a limit of the analysis left out."""
+        self.analysis_dropped.labels(limit).inc(number)
+
+    def drop_findings(self, limit: FindingsLimit, number: int = 1) -> None:
+        """Count occurrences that a limit dropped."""
+        self.dropped_findings.labels(limit).inc(number)
 
     def own_families(self) -> Iterator[Metric]:
         """Give the metrics declared here, without what others registered beside them."""

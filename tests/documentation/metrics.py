@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from documentation.table import table
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
+import traced.telemetry
 from traced.config import HttpSettings
 from traced.detectors import detector_ids
 from traced.metrics import MAX_LABEL_CHARACTERS, OTHER, SnapshotCollector, TallyCollector, expose
@@ -18,7 +22,7 @@ from traced.model.measurement import LOSSES
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
 from traced.receiver.refusals import RefusalReason, Transport
-from traced.telemetry import SECONDS_BUCKETS, Telemetry
+from traced.telemetry import SECONDS_BUCKETS, AnalysisLimit, FindingsLimit, Telemetry
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
@@ -83,16 +87,29 @@ LABELS = {
     "peer": "the other side, where the detector names one; else empty",
     "cause": "why, where the detector names it; else empty",
     "complete": "`true`: a root, every parent there, no loop; else `false`",
-    "limit": (
-        "which limit left it out; of `traced_findings_dropped_total`: `max_findings`, `max_occurrences`, `max_rows_per_detector`; of "
-        "`traced_analysis_dropped_total`: `max_open_seconds`, `max_held_spans`, `late_window_seconds`, `history`, `outside_links`, `failed_pass`"
-    ),
+    "limit": "which limit left it out: see [limits](#limits)",
     "client": "who calls",
     "server": "who is called",
     "connection_type": f"{_code(c for c in ConnectionType if c)}; empty for a call between two services",
     "version": "of traced",
     "metric": "the metric whose label sets were over the limit",
 }
+
+LIMITS = {"traced_analysis_dropped_total": AnalysisLimit, "traced_findings_dropped_total": FindingsLimit}
+"""The limits that a metric counts by."""
+
+
+def limits() -> Iterator[tuple[str, str, str]]:
+    """Give each metric with each of its limits, and what is counted."""
+    classes = {node.name: node.body for node in ast.parse(inspect.getsource(traced.telemetry)).body if isinstance(node, ast.ClassDef)}
+    for metric, kind in LIMITS.items():
+        for line, after in pairwise(classes[kind.__name__]):
+            match line, after:
+                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                    yield metric, kind[name], " ".join(text.split())
+                case _:
+                    pass
+
 
 INTRODUCTION = f"""# Metrics
 
@@ -129,5 +146,6 @@ def document() -> str:
     lines = [(f"`{one.name}`", one.kind, _code(one.labels), one.meaning) for one in shown()]
     parts = [INTRODUCTION, table(("name", "type", "labels", "meaning"), lines), HISTOGRAMS, "## Labels\n\n"]
     parts.append(table(("label", "values"), [(f"`{name}`", meaning) for name, meaning in LABELS.items()]))
+    parts += ["\n## Limits\n\n", table(("metric", "limit", "counts"), [(f"`{metric}`", f"`{limit}`", text) for metric, limit, text in limits()])]
     parts += ["\n## Expressions to start from\n\n", table(("question", "PromQL"), [(question, f"`{text}`") for question, text in EXAMPLES.items()])]
     return "".join(parts)

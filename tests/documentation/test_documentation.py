@@ -14,6 +14,7 @@ import traced
 from traced.cli.app import app
 from traced.config import Settings, load
 from traced.detectors import detector_ids
+from traced.telemetry import AnalysisLimit, Telemetry
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -27,6 +28,33 @@ def test_a_generated_document_is_current(path: str):
 
 def test_every_label_of_a_metric_is_explained_and_no_other():
     assert set(metrics.LABELS) == {label for one in metrics.shown() for label in one.labels}
+
+
+def test_every_limit_that_the_code_names_is_documented_and_shown_before_it_is_reached():
+    said: dict[str, set[str]] = {}
+    for metric, limit, text in metrics.limits():
+        assert text.endswith(".")
+        said.setdefault(metric, set()).add(limit)
+    assert said == {metric: set(kind) for metric, kind in metrics.LIMITS.items()}
+    shown = {sample.name: set() for family in Telemetry().own_families() for sample in family.samples if "limit" in sample.labels}
+    for family in Telemetry().own_families():
+        for sample in family.samples:
+            if sample.name in shown:
+                shown[sample.name].add(sample.labels["limit"])
+    assert shown == said
+
+
+def test_limits_that_the_graph_counts_by_name_are_among_those_of_the_telemetry():
+    """The thinking rooms know no telemetry: there a limit is a word."""
+    named = {name for path in (ROOT / "traced" / "graph").glob("*.py") for name in re.findall(r'skipped\["(\w+)"\]', path.read_text(encoding="utf-8"))}
+    assert named == {"candidates", "component"}
+    assert {f"match_{name}" for name in named} <= set(AnalysisLimit)
+
+
+def test_no_limit_is_counted_but_by_its_name_in_the_telemetry():
+    for path in (ROOT / "traced").rglob("*.py"):
+        if path.name != "telemetry.py":
+            assert not re.search(r"\b(analysis_dropped|dropped_findings)\.", path.read_text(encoding="utf-8")), path
 
 
 def test_expressions_name_metrics_that_there_are():

@@ -24,7 +24,7 @@ from traced.model.losses import ServiceAccount
 from traced.model.views import Tallies
 from traced.store.store import Store
 from traced.store.workbench import Workbench
-from traced.telemetry import Telemetry
+from traced.telemetry import AnalysisLimit, Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,8 @@ class Analysis:
         self._failures = self._attempts = 0
         self._untold: deque[Callable[[], None]] = deque()
         """What is left to be done with what the last pass found, in this order. A pass learns, so it is never run again once it came to its end."""
-        self._told: Counter[str] = Counter()
+        self._told: Counter[AnalysisLimit] = Counter()
+        self._told_edges = 0
         self._spans: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
         self.traces_analyzed = 0
@@ -168,14 +169,14 @@ class Analysis:
         self._attempts = (self._attempts + 1) % _ATTEMPTS
         if self._untold:
             if not self._attempts:
-                self._telemetry.analysis_dropped.labels("failed_pass").inc()
+                self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
                 self._untold.popleft()
             return
         self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
         if self._attempts:
             self._settling.undo()
         elif self._settling.pending:
-            self._telemetry.analysis_dropped.labels("failed_pass").inc()
+            self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
             self._settling.commit()
 
     # ------------------------------------------------------------------ passes
@@ -276,28 +277,18 @@ class Analysis:
 
     def _tell_dropped(self) -> None:
         """Put what other rooms counted as left out into the telemetry."""
-        telemetry = self._telemetry
-        counters = {limit: telemetry.analysis_dropped.labels(limit) for limit in self._settling.let_go} | {
-            "history": telemetry.analysis_dropped.labels("history"),
-            "late_links": telemetry.analysis_dropped.labels("late_links"),
-            "revisits": telemetry.analysis_dropped.labels("revisits"),
-            "measurements": telemetry.analysis_dropped.labels("measurements"),
-            **{limit: telemetry.analysis_dropped.labels(limit) for limit in self._passes.propagation.dropped},
-            "edges": telemetry.dropped_edges,
-        }
         passes = self._passes
         history = passes.history.dropped + passes.waiting.dropped + passes.absences.dropped + passes.structure.dropped
-        dropped = {
-            "history": history,
-            "late_links": passes.late_links.dropped,
-            "revisits": self._revisits.dropped,
-            "measurements": passes.losses.dropped,
-            "edges": self._edges.dropped,
-            **passes.propagation.dropped,
-        }
-        for name, number in (self._settling.let_go | dropped).items():
-            counters[name].inc(number - self._told[name])
-            self._told[name] = number
+        dropped = self._settling.let_go | passes.propagation.dropped
+        dropped[AnalysisLimit.HISTORY] = history
+        dropped[AnalysisLimit.LATE_LINKS] = passes.late_links.dropped
+        dropped[AnalysisLimit.REVISITS] = self._revisits.dropped
+        dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped
+        for limit, number in dropped.items():
+            self._telemetry.leave_out(limit, number - self._told[limit])
+        self._told = dropped
+        self._telemetry.dropped_edges.inc(self._edges.dropped - self._told_edges)
+        self._told_edges = self._edges.dropped
 
     # ------------------------------------------------------------------ views
 

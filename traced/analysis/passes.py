@@ -40,7 +40,7 @@ from traced.graph.view import View
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
-from traced.telemetry import Telemetry
+from traced.telemetry import AnalysisLimit, FindingsLimit, Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -263,7 +263,7 @@ class Passes:
         links = pa.table({"row": row, "target": target, "trace_id_high": high, "trace_id_low": low, "span_id": span_id})
         outside = links.filter(pa.array(target < 0)).select(["trace_id_high", "trace_id_low", "span_id"])
         if outside.num_rows > MAX_OUTSIDE_LINKS:
-            self._telemetry.analysis_dropped.labels("outside_links").inc(outside.num_rows - MAX_OUTSIDE_LINKS)
+            self._telemetry.leave_out(AnalysisLimit.OUTSIDE_LINKS, outside.num_rows - MAX_OUTSIDE_LINKS)
         found = self._links.spans_by_id(outside.slice(0, MAX_OUTSIDE_LINKS)) if outside.num_rows else None
         self._workbench.register({"links": links, "found": found if found is not None else _NOTHING_FOUND})
         return self._workbench.run(self._analysis_queries["resolved_links"])
@@ -309,7 +309,7 @@ class Passes:
     def _fenced(self, detector: Detector, query: NamedQuery) -> list[Occurrence]:
         rows = self._workbench.rows(query)
         if self._max_rows is not None and len(rows) > self._max_rows:
-            self._telemetry.dropped_findings.labels("max_rows_per_detector").inc(len(rows) - self._max_rows)
+            self._telemetry.drop_findings(FindingsLimit.MAX_ROWS_PER_DETECTOR, len(rows) - self._max_rows)
             del rows[self._max_rows :]
         found: dict[tuple[str, int, int, int], Occurrence] = {}
         for occurrence in detector.detect(rows):

@@ -14,6 +14,7 @@ import pyarrow as pa
 from traced.store.queries import load_folder
 from traced.store.recent_keys import Keys, RecentKeys, mix
 from traced.store.workbench import Workbench
+from traced.telemetry import AnalysisLimit
 
 Mask = npt.NDArray[np.bool_]
 
@@ -119,7 +120,7 @@ class Settling:
         self._place = _Place(0, None, None)
         self._undo: _Place | None = None
         self._looked_at: Keys | None = None
-        self.let_go: Counter[str] = Counter()
+        self.let_go: Counter[AnalysisLimit] = Counter()
 
     @property
     def cut(self) -> int:
@@ -202,13 +203,13 @@ class Settling:
 
     # ------------------------------------------------------------------ what cannot be held longer
 
-    def _forced(self, pool: pa.Table, keys: Keys, holds: Mask, until: int) -> tuple[Keys, Counter[str]]:
+    def _forced(self, pool: pa.Table, keys: Keys, holds: Mask, until: int) -> tuple[Keys, Counter[AnalysisLimit]]:
         """Name the traces that are handed out though spans still come: open for too long, or too much is held."""
         arrival = np.asarray(pool.column("arrival_time_unix_nano"))
         forced = np.unique(keys[holds & (arrival < until - self._max_open)])
-        reasons: Counter[str] = Counter()
+        reasons: Counter[AnalysisLimit] = Counter()
         if len(forced):
-            reasons["max_open_seconds"] = len(forced)
+            reasons[AnalysisLimit.MAX_OPEN_SECONDS] = len(forced)
             holds = holds & ~np.isin(keys, forced)
         if self._max_held is None or np.count_nonzero(holds) <= self._max_held:
             return forced, reasons
@@ -220,12 +221,12 @@ class Settling:
         ordered = sizes[oldest]
         left = ordered.sum() - (np.cumsum(ordered) - ordered)
         gone = traces[oldest[left > self._max_held // 2]]
-        reasons["max_held_spans"] = len(gone)
+        reasons[AnalysisLimit.MAX_HELD_SPANS] = len(gone)
         return np.union1d(forced, gone), reasons
 
     # ------------------------------------------------------------------ reopened traces
 
-    def _with_earlier(self, settled: pa.Table, repeats: pa.Table, forced: Keys, until: int, reasons: Counter[str]) -> Settled:
+    def _with_earlier(self, settled: pa.Table, repeats: pa.Table, forced: Keys, until: int, reasons: Counter[AnalysisLimit]) -> Settled:
         keys = _trace_keys(settled)
         again = self._known.contains(keys)
         repeat_keys = _trace_keys(repeats)
@@ -244,7 +245,7 @@ class Settling:
         before_keys = _trace_keys(before)
         out_of_reach = np.unique(keys[again & (self._aged.contains(keys) | ~np.isin(keys, before_keys))])
         if len(out_of_reach):
-            reasons["late_window_seconds"] = len(out_of_reach)
+            reasons[AnalysisLimit.LATE_WINDOW_SECONDS] = len(out_of_reach)
         all_repeats, seen = self._earlier_repeats(repeats, before_keys, since, until)
         return Settled(
             pa.concat_tables([settled, before]),

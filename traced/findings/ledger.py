@@ -19,7 +19,7 @@ from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, OccurrenceKey
 from traced.model.suspect import Suspects
 from traced.model.views import Tallies
-from traced.telemetry import Telemetry
+from traced.telemetry import FindingsLimit, Telemetry
 
 TraceId = tuple[int, int]
 _Key = TypeVar("_Key")
@@ -174,7 +174,7 @@ class Ledger:
         finding = self._open.get(fingerprint)
         if finding is None:
             if fingerprint in self._evicted or (len(self._open) >= self._settings.max_findings and not self._make_room(occurrence.level)):
-                self._telemetry.dropped_findings.labels("max_findings").inc()
+                self._telemetry.drop_findings(FindingsLimit.MAX_FINDINGS)
                 return False
             finding = self._open[fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
             finding.instance = occurrence.instance
@@ -201,7 +201,7 @@ class Ledger:
             return False
         fingerprint = self._mildest.pop()
         self._evicted[fingerprint] = self._open.pop(fingerprint)
-        self._telemetry.dropped_findings.labels("max_findings").inc(mildest.count)
+        self._telemetry.drop_findings(FindingsLimit.MAX_FINDINGS, mildest.count)
         return True
 
     def _withdraw(self, occurrence: Occurrence) -> None:
@@ -261,7 +261,7 @@ class Ledger:
         while self._remembered > self._settings.max_occurrences:
             _, old = self._by_trace.popitem(last=False)
             self._remembered -= len(old)
-            self._telemetry.dropped_findings.labels("max_occurrences").inc(len(old))
+            self._telemetry.drop_findings(FindingsLimit.MAX_OCCURRENCES, len(old))
 
     def resolve(self, now: float, analyzed: Mapping[str, float]) -> None:
         """Close findings without a new occurrence for `resolve_after_seconds`, if their service was looked at since.
