@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from traced.analysis.pool import EVER, KEEP_NANOS, LOOKS_AFTER, Place, Pool, ids, places
 from traced.analysis.standby import Standby
-from traced.graph.columns import Ints, Mask, Unsigned, close_to, mix
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, close_to, mix
 from traced.graph.context_history import context_history
 from traced.graph.correlation import says_requests
 from traced.graph.delays import Delays
@@ -287,18 +287,20 @@ class Propagation:
 
     def _with_habits(self, receivers: pa.Table) -> pa.Table:
         """Give receivers without a caller as rows of ROOTLESS; those of operations that nobody calls are what they seem."""
-        habits: dict[Operation, tuple[int, int, str]] = {}
-        found = []
-        for service, kind, name in zip(*(receivers.column(n).to_pylist() for n in ("service_name", "kind", "name")), strict=True):
-            operation = (service, kind, name)
-            if operation not in habits:
-                known = self.operations.of(operation)
-                callers = [parent[0] for parent, number in known.parents.most_common(1) if number > 0]
-                habits[operation] = (known.present + known.absent, known.roots - known.rejoined.total(), callers[0] if callers else "")
-            found.append(habits[operation])
-        columns = list(zip(*found, strict=True)) if found else [()] * len(_HABITS)
-        table = pa.table([*receivers.columns, *(pa.array(c, kind) for c, kind in zip(columns, _HABITS.values(), strict=True))], schema=ROOTLESS)
-        return table.filter(pa.array([named > 0 for named, _, _ in found], pa.bool_()))
+        service, name = (Codes.from_column(receivers.column(column)) for column in ("service_name", "name"))
+        kind = np.asarray(receivers.column("kind")).astype(np.int64)
+        code = (service.of * len(name.texts) + name.of) * 256 + kind
+        present, place = np.unique(code, return_inverse=True)
+        habits = [self._habits((service.texts[c // 256 // len(name.texts)], c % 256, name.texts[c // 256 % len(name.texts)])) for c in present.tolist()]
+        named = np.array([habit[0] for habit in habits], np.int64)
+        rows = np.flatnonzero(named[place] > 0)
+        columns = [pa.array([habit[at] for habit in habits], type_).take(pa.array(place[rows])) for at, type_ in enumerate(_HABITS.values())]
+        return pa.table([*receivers.take(pa.array(rows)).columns, *columns], schema=ROOTLESS)
+
+    def _habits(self, operation: Operation) -> tuple[int, int, str]:
+        known = self.operations.of(operation)
+        callers = [parent[0] for parent, number in known.parents.most_common(1) if number > 0]
+        return known.present + known.absent, known.roots - known.rejoined.total(), callers[0] if callers else ""
 
     def _revoked(self) -> frozenset[Place]:
         """Name the receivers that were freed and have now another caller, or none."""

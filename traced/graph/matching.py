@@ -114,9 +114,9 @@ def match(callers: pa.Table, receivers: pa.Table, known: Knowledge, delays: Call
 def _one_each(matches: list[Match], sides: Sides) -> list[Match]:
     """Keep the surest match of a caller that receivers of several services were matched with; a SERVER span may have called each of them."""
     best: dict[tuple[int, int], Match] = {}
+    several, service = (sides.caller_kind == SpanKind.SERVER).tolist(), sides.receiver_service.of.tolist()
     for one in matches:
-        several = sides.caller_kind[one.caller] == SpanKind.SERVER
-        key = one.caller, int(sides.receiver_service.of[one.receiver]) if several else -1
+        key = one.caller, service[one.receiver] if several[one.caller] else -1
         known = best.setdefault(key, one)
         if (one.confidence, -one.receiver) > (known.confidence, -known.receiver):
             best[key] = one
@@ -272,12 +272,14 @@ class _Block:
         by_service = self._by_service(pairs, share)
         rivals = _times_seen(pairs.receiver) - 1
         chance = self._chance(pairs)
-        beyond_chance = self._sides.dangling[pairs.receiver] | self._gates.same_message(pairs.caller, pairs.receiver)
-        for at in chosen.tolist():
-            by_chance = 0.0 if beyond_chance[at] else chance.get(int(self._edge_of[pairs.caller[at]]), 1.0)
-            caller, receiver = int(pairs.caller[at]), int(pairs.receiver[at])
-            most = SUREST_BY_REQUEST if self._by_request[caller] and self._sides.caller_kind[caller] == SpanKind.SERVER else 1.0
-            result.matches.append(Match(caller, receiver, min(float(share[at]), most), min(float(by_service[at]), most), int(rivals[at]), by_chance))
+        caller, receiver = pairs.caller[chosen], pairs.receiver[chosen]
+        beyond_chance = self._sides.dangling[receiver] | self._gates.same_message(caller, receiver)
+        of_edge = np.array([chance.get(edge, 1.0) for edge in range(len(self._edges))])
+        by_chance = np.where(beyond_chance, 0.0, of_edge[self._edge_of[caller]])
+        most = np.where(self._by_request[caller] & (self._sides.caller_kind[caller] == SpanKind.SERVER), SUREST_BY_REQUEST, 1.0)
+        sure, by_name = np.minimum(share[chosen], most), np.minimum(by_service[chosen], most)
+        facts = (column.tolist() for column in (caller, receiver, sure, by_name, rivals[chosen], by_chance))
+        result.matches.extend(Match(*values) for values in zip(*facts, strict=True))
 
     def _by_service(self, pairs: _Pairs, share: Floats) -> Floats:
         """Give, for each pair, the shares of all callers of its service for its receiver together."""
