@@ -170,7 +170,7 @@ _FIX: Final = {
     SAMPLED_OUT: "Nothing is lost. To have whole traces, let every service use a parent-based sampler, or sample at the tail by trace id.",
     LOCAL_LOSS: "Look at the exporter of {service}: its queue's size and export interval, the flush at shutdown, and spans that are never ended; "
     "then at the Collector before it, first of all if other services lose spans too.",
-    UPSTREAM_SILENT: "Instrument what calls {service} so, or point its exporter here; if it is external, nothing is wrong with {service}.",
+    UPSTREAM_SILENT: "Instrument what calls {service}, or point its exporter here; if it is external, nothing is wrong with {service}.",
     UPSTREAM_LOSS: "Look at the exporter of {peer}: its queue's size, timeouts, the flush at shutdown; then at the Collector before it.",
     UNKNOWN: "Let SDKs send Span.flags (OTLP 1.1 and newer) and, where they sample by probability, the threshold in tracestate: then this can be told.",
 }
