@@ -13,13 +13,14 @@ from typing import Any
 import duckdb
 import pytest
 from looking import NOW, look, new_passes
-from spans import shared_workbench, spans
+from spans import many, shared_workbench, spans
 
 import traced.detectors
 from traced.config import FindingsSettings
 from traced.detectors import Detector, Row, detector_ids, detectors, explain, parse_documentation
 from traced.errors import ConfigurationError
 from traced.findings.ledger import Ledger, Wording
+from traced.graph.defects import ANY, ROLES
 from traced.model.occurrence import Level, Occurrence
 from traced.store.queries import load_folder
 from traced.telemetry import Telemetry
@@ -86,6 +87,35 @@ def test_a_detector_only_claims_in_its_own_name(detector: Detector) -> None:
         text = detector.sentence(o, 3)
         assert text.endswith(".")
         assert "{" not in text
+
+
+CALLED = many(25, "web CLIENT a state=ot=th:8;rv:f0000000000000", "cart SERVER s<a state=ot=th:8;rv:f0000000000000")
+"""Calls of a service that samples, as it says."""
+UNHEARD_OF = [f"cart SERVER m{n}:s<x{n}" for n in range(10)]
+"""Calls of whom nothing comes."""
+NEVER_INJECTED = [
+    *many(30, "gate CLIENT b addr=cart", "cart SERVER c<b"),
+    *(line for n in range(1, 40) for line in (f"web CLIENT w{n}:b addr=cart +{n}s ~90ms", f"cart SERVER c{n}:c +{n}001ms ~88ms")),
+]
+MORE: dict[str, list[list[str]]] = {
+    "orphan_span": [UNHEARD_OF, [*CALLED, "cart SERVER lost:s<x"], [*CALLED, "cart SERVER lost:s<x state=ot=th:0;rv:10000000000000"]],
+    "missing_root_span": [UNHEARD_OF, [f"cart SERVER m{n}:s<x" for n in range(3)]],
+    "broken_propagation": [NEVER_INJECTED],
+}
+"""What the cases of these detectors hold by other tests: lines of spans, a cause each."""
+
+
+@pytest.mark.parametrize("detector", sorted(ROLES))
+def test_every_cause_that_has_roles_occurs(detector: str) -> None:
+    cases = [*importlib.import_module(f"test_{detector}").FIRES.values(), *((lines, "") for lines in MORE.get(detector, ()))]
+    missing, others = ROLES[detector].keys() - {ANY}, ANY not in ROLES[detector]
+    # what its name stands in an expectation is tried first
+    for lines, _ in sorted(cases, key=lambda case: not any(cause in str(case[1]) for cause in missing)):
+        causes = {o.cause for o in look(lines, only=detector).outcome.occurrences}
+        missing, others = missing - causes, others or bool(causes - ROLES[detector].keys())
+        if not missing and others:
+            return
+    pytest.fail(f"never found: {sorted(missing)}{'' if others else ', and no other cause'}")
 
 
 @pytest.mark.parametrize("detector", detectors(), ids=lambda d: d.id)

@@ -36,6 +36,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import UNKNOWN
 from traced.model.occurrence import Level, Occurrence
 from traced.model.span import SpanKind
 
@@ -46,7 +47,6 @@ NOT_INJECTED = "not_injected"
 NOT_EXTRACTED = "not_extracted"
 FORMAT_MISMATCH = "format_mismatch"
 STRIPPED_BETWEEN = "stripped_between"
-UNKNOWN = "unknown"
 MIN_ELSEWHERE = 20
 """Contexts that arrive elsewhere from which on a side is known to work."""
 

@@ -24,13 +24,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import CALLEE_LOSS
 from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_consumer_span"
 LEVEL = Level.VIOLATION
 WHOLE_VIEW = True
 
-CALLEE_LOSS: Final = "callee_loss"
 _SURE: Final = 0.97
 
 

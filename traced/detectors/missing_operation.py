@@ -34,7 +34,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from traced.detectors import Row, iterate
-from traced.graph.shifts import CHANGED, LOCAL_LOSS, UNKNOWN
+from traced.graph.causes import CHANGED, LOCAL_LOSS, UNKNOWN
 from traced.model.occurrence import Level, Occurrence
 
 ID = "missing_operation"

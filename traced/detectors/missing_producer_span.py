@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import SAMPLED_OUT, UPSTREAM_LOSS, UPSTREAM_SILENT
 from traced.graph.shares import least_share
 from traced.model.occurrence import Level, Occurrence
 from traced.model.span import span_id_hex, trace_id_hex
@@ -35,9 +36,6 @@ ID = "missing_producer_span"
 LEVEL = Level.VIOLATION
 WHOLE_VIEW = True
 
-SAMPLED_OUT: Final = "sampled_out"
-UPSTREAM_LOSS: Final = "upstream_loss"
-UPSTREAM_SILENT: Final = "upstream_silent"
 MIN_SILENT_SHARE: Final = 0.75
 """Lower bound of the share of links that lead nowhere: nine of nine."""
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import CALLEE_LOSS, NOT_REACHED, SAMPLED_OUT, UNKNOWN
 from traced.graph.shares import least_share
 from traced.model.occurrence import Level, Occurrence
 
@@ -38,10 +39,6 @@ ID = "missing_server_span"
 LEVEL = Level.VIOLATION
 WHOLE_VIEW = True
 
-NOT_REACHED = "not_reached"
-SAMPLED_OUT = "sampled_out"
-CALLEE_LOSS = "callee_loss"
-UNKNOWN = "unknown"
 MIN_CALLS = 20
 MIN_ANSWERED_SHARE = 0.8
 MOSTLY = 0.9

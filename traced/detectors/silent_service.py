@@ -28,13 +28,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from traced.detectors import Row, iterate
+from traced.graph.causes import WENT_SILENT
 from traced.model.occurrence import Level, Occurrence
 
 ID = "silent_service"
 LEVEL = Level.VIOLATION
 WHOLE_VIEW = True
 
-WENT_SILENT: Final = "went_silent"
 _NEVER: Final = 0.97
 _SINCE: Final = 0.97
 

@@ -17,6 +17,8 @@ from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind, StatusCode
 
 CONNECTION_TYPES = (ConnectionType.CALL, ConnectionType.MESSAGING_SYSTEM, ConnectionType.DATABASE, ConnectionType.VIRTUAL_NODE)
+POLLS = ("receive", "poll")
+"""Messaging operations that take messages for others to process."""
 _CALL, _MESSAGE, _DATABASE, _VIRTUAL = range(4)
 
 
@@ -200,7 +202,7 @@ class Calls:
         if not len(producers):
             return
         forest = self.forest
-        receives = self._operation_is("receive", "poll")
+        receives = self.forest.codes["messaging_operation"].among(*POLLS)
         # a CONSUMER right above another one of its service took the batch that the lower one processes
         above = self.nearest[consumers]
         nested = (above >= 0) & (forest.kind[above] == SpanKind.CONSUMER) & (forest.service.of[above] == forest.service.of[consumers])
@@ -209,12 +211,6 @@ class Calls:
         processed = key[~receives[consumers]]
         kept = ~receives[consumers] | ~np.isin(key, processed)
         self._add(producers[kept], consumers[kept], _MESSAGE)
-
-    def _operation_is(self, *names: str) -> Mask:
-        """Mark the spans with one of these messaging operations."""
-        operation = self.forest.codes["messaging_operation"]
-        marks: Mask = np.array([text in names for text in operation.texts] or [False])[operation.of]
-        return marks
 
     def _lost_server_halves(self) -> None:
         """A CLIENT straight under another service's span: that service called this one, whose server half is not here."""
@@ -276,7 +272,7 @@ class Calls:
         forest, mode = self.forest, self.naming.virtual_callees
         calling = (forest.sending | self._directed) & ~forest.nameless
         if self.messaging.any():
-            calling &= ~(self.messaging & (forest.kind == SpanKind.CLIENT) & self._operation_is("receive", "poll", "settle"))
+            calling &= ~(self.messaging & (forest.kind == SpanKind.CLIENT) & forest.codes["messaging_operation"].among(*POLLS, "settle"))
         self.unanswered: Mask = calling & (self.answers == 0) & ~self.outer
         rows = np.flatnonzero(self.unanswered)
         client = (forest.kind[rows] == SpanKind.CLIENT) | self._directed[rows]

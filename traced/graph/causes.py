@@ -1,4 +1,4 @@
-"""Why a parent is absent: concluded from the facts of `queries/analysis/orphan_facts.sql`, and from nothing else."""
+"""The causes of missing spans by name, and why a parent is absent: concluded from the facts of `queries/analysis/orphan_facts.sql`, and from nothing else."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ UPSTREAM_SILENT: Final = "upstream_silent"
 UPSTREAM_LOSS: Final = "upstream_loss"
 UNKNOWN: Final = "unknown"
 PENDING: Final = "pending"
+CALLEE_LOSS: Final = "callee_loss"
+NOT_REACHED: Final = "not_reached"
+WENT_SILENT: Final = "went_silent"
+CHANGED: Final = "changed"
 
 MIN_SEEN: Final = 20
 """Spans of an operation from which on its habits are known."""

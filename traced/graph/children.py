@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from traced.graph.columns import Codes, Ints, Mask, ascending, distinct
-from traced.graph.gaps import grouped
+from traced.graph.columns import Codes, Ints, Mask, ascending, combined, distinct
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
 from traced.model.span import StatusCode
@@ -158,7 +157,7 @@ def _cells(made: Relation, seen: Operated, rows: Ints) -> tuple[Ints, Ints]:
     forest = made.forest
     parts = (forest.codes["response_status"].of, forest.codes["service_instance_id"].of)
     version = Codes.from_column(forest.spans.column("service_version"))
-    unit, first = grouped(seen.of[rows], *(part[rows] for part in parts), version.of[rows])
+    unit, first = combined(seen.of[rows], *(part[rows] for part in parts), version.of[rows])
     start = forest.start[rows]
     begin, end = start[first], start[first]
     np.minimum.at(begin, unit, start)
@@ -167,7 +166,7 @@ def _cells(made: Relation, seen: Operated, rows: Ints) -> tuple[Ints, Ints]:
     # by floating point, since times lie anywhere; rounding moves a span to the slice beside, no more
     share = (start - begin[unit]) / np.maximum(1.0, (end - begin)[unit].astype(np.float64))
     at = np.minimum((share * slices[unit]).astype(np.int64), slices[unit] - 1)
-    return grouped(unit * MAX_SLICES + at)
+    return combined(unit * MAX_SLICES + at)
 
 
 def _named(made: Relation, seen: Operated, rows: Ints) -> list[tuple[Group, Unit]]:

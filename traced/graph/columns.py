@@ -13,6 +13,8 @@ Ints = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
+_PACKED = 2**62
+
 
 def numbers(table: pa.Table, name: str) -> Any:
     """Give a numeric column as a numpy array."""
@@ -46,6 +48,11 @@ class Codes:
         """Give the texts of some rows."""
         return Codes(self.of[rows], self.texts)
 
+    def among(self, *texts: str) -> Mask:
+        """Mark the rows with one of some texts."""
+        marks: Mask = np.array([text in texts for text in self.texts] or [False])[self.of]
+        return marks
+
     def number(self, text: str) -> int:
         """Give the number of a text, adding it if it is new."""
         try:
@@ -78,6 +85,24 @@ def distinct(codes: Ints, bound: int) -> tuple[Ints, Ints]:
     present = np.bincount(codes, minlength=bound) > 0
     place = np.cumsum(present) - 1
     return np.flatnonzero(present), place[codes]
+
+
+def combined(*parts: Ints) -> tuple[Ints, Ints]:
+    """Number the combinations of small numbers, in their order, from 0; give each row's number, and the first row of each combination.
+
+    They are packed into one number, in several steps where that would overflow.
+    """
+    code, width = np.zeros(len(parts[0]), np.int64), 1
+    for part in parts:
+        bound = int(part.max(initial=0)) + 1
+        if width * bound > _PACKED:
+            present, code = distinct(code, width)
+            width = len(present)
+        code, width = code * bound + part, width * bound
+    present, group = distinct(code, width)
+    first = np.zeros(len(present), np.int64)
+    first[group[::-1]] = np.arange(len(code))[::-1]
+    return group, first
 
 
 def ascending(codes: Ints) -> Ints:

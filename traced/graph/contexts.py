@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph import places
-from traced.graph.calls import Calls
-from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.calls import POLLS, Calls
+from traced.graph.columns import Codes, Ints, Mask, combined
 from traced.graph.forest import Forest
+from traced.graph.responses import SWITCHED
 from traced.model.span import SpanKind
 
 MARGIN_NANOS: Final = 1_000_000
@@ -26,10 +27,6 @@ MIN_ENTRIES: Final = 20
 MIN_SPREAD_NANOS: Final = 1_000_000_000
 SPREAD_FACTOR: Final = 10
 """Entries of one operation in one trace that are spread over so many times its 99th percentile, and a second, are no one request."""
-
-_RECEIVES: Final = ("receive", "poll")
-_SWITCHED: Final = "101"
-"""HTTP's answer to a request that becomes a WebSocket: what comes through it later belongs to it."""
 
 LEAKS: Final = pa.schema(
     [
@@ -119,9 +116,9 @@ def _belongs_elsewhere(forest: Forest, calls: Calls, rows: Ints, top: Ints) -> M
         return np.zeros(0, bool)
     kind, consumer = forest.kind[top], forest.kind[rows] == SpanKind.CONSUMER
     name, operation, status = (forest.codes[column] for column in ("name", "messaging_operation", "response_status"))
-    server = (kind == SpanKind.SERVER) & (status.of[top] != _number(status, _SWITCHED))
+    server = (kind == SpanKind.SERVER) & ~status.at(top).among(SWITCHED)
     # an operation that is named, and is no receiving, processes; of an unnamed one it cannot be told
-    processes = (operation.of[top] != _number(operation, "")) | (name.of[top] == name.of[rows])
+    processes = ~operation.at(top).among("") | (name.of[top] == name.of[rows])
     consumes = (kind == SpanKind.CONSUMER) & ~_polls(forest, top) & (~consumer | processes)
     job = (calls.nearest[rows] < 0) & (kind == SpanKind.INTERNAL) & (~consumer | places.said_local(forest, rows))
     same = places.process(forest, top) == places.process(forest, rows)
@@ -131,17 +128,9 @@ def _belongs_elsewhere(forest: Forest, calls: Calls, rows: Ints, top: Ints) -> M
 
 def _polls(forest: Forest, rows: Ints) -> Mask:
     """Mark the spans that receive messages for others to process."""
-    operation, kind = forest.codes["messaging_operation"], forest.kind[rows]
-    receives = [_number(operation, text) for text in _RECEIVES if text in operation.texts]
-    if not receives:
-        return np.zeros(len(rows), bool)
-    marks: Mask = np.isin(operation.of[rows], receives) & ((kind == SpanKind.CLIENT) | (kind == SpanKind.CONSUMER))
+    kind = forest.kind[rows]
+    marks: Mask = forest.codes["messaging_operation"].at(rows).among(*POLLS) & ((kind == SpanKind.CLIENT) | (kind == SpanKind.CONSUMER))
     return marks
-
-
-def _number(codes: Codes, text: str) -> int:
-    """Give the number of a text; -1 where no row has it."""
-    return codes.texts.index(text) if text in codes.texts else -1
 
 
 # ---------------------------------------------------------------------- many entries of one trace
@@ -155,7 +144,10 @@ def crowds(forest: Forest, calls: Calls) -> pa.Table:
     rows = _entries(forest, calls)
     if not len(rows):
         return CROWDS.empty_table()
-    group, groups = _operations(forest, rows)
+    route = Codes.from_column(forest.spans.column("http_route").take(pa.array(rows)))
+    kind = forest.kind[rows].astype(np.int64)
+    group, operations = combined(forest.trace[rows], forest.service.of[rows], kind, forest.codes["name"].of[rows], route.of)
+    groups = len(operations)
     process = places.process(forest, rows)
     believed = (process >= 0) & places.timed(forest, rows)
     first, last = np.full(groups, 2**63 - 1), np.zeros(groups, np.int64)
@@ -179,16 +171,6 @@ def _entries(forest: Forest, calls: Calls) -> Ints:
     rows = np.flatnonzero(alone | (forest.dangling & (forest.kind == SpanKind.SERVER)))
     rows = rows[np.bincount(forest.trace[rows], minlength=forest.traces)[forest.trace[rows]] >= MIN_ENTRIES]
     return rows[alone[rows] | places.said_local(forest, rows)]
-
-
-def _operations(forest: Forest, rows: Ints) -> tuple[Ints, int]:
-    """Number the operations (trace, service, kind, name, route) of some spans; give each one's number, and how many there are."""
-    name, route = forest.codes["name"].of[rows], Codes.from_column(forest.spans.column("http_route").take(pa.array(rows)))
-    group, groups = np.zeros(len(rows), np.int64), 1
-    for part in (forest.trace[rows], forest.service.of[rows], forest.kind[rows].astype(np.int64), name, route.of):
-        present, group = distinct(group * (int(part.max()) + 1) + part, groups * (int(part.max()) + 1))
-        groups = len(present)
-    return group, groups
 
 
 def _percentile(values: Ints, group: Ints, count: Ints) -> Ints:

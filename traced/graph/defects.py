@@ -155,7 +155,6 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
         "local_loss": (*_LOST_HERE, _hears(PARENT)),
         "upstream_loss": (Role(At.CALLER, Defect.LOSES_SPANS), _hears(PARENT)),
         "upstream_silent": (*_SILENT_ABOVE, _hears(PARENT)),
-        "sampled_out": (Role(At.SERVICE, Defect.SAMPLES_APART), _hears(PARENT)),
         "propagation_mangled": (Role(At.CALLER, Defect.CHANGES_IDS), _hears(IDS)),
         ANY: (Role(At.SERVICE, Defect.LACKS_PARENTS), _hears(PARENT)),
     },
@@ -165,12 +164,11 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
         "not_reached": (Role(At.EDGE_OUT, Defect.FAILS_TO_ANSWER), Role(At.PEER, Defect.FAILS_TO_ANSWER)),
         ANY: _UNANSWERED,
     },
-    "missing_consumer_span": {"callee_loss": _LOST_BELOW, "sampled_out": _SAMPLED_BELOW, ANY: _UNANSWERED},
+    "missing_consumer_span": {"callee_loss": _LOST_BELOW},
     "missing_producer_span": {
         "upstream_loss": (*_LOST_ABOVE, Role(At.NAMELESS_CALLER, Defect.LOSES_SPANS)),
         "upstream_silent": _SILENT_ABOVE,
         "sampled_out": _SAMPLED_ABOVE,
-        ANY: (Role(At.SERVICE, Defect.UNDECIDED),),
     },
     "broken_propagation": {
         "not_injected": (_NOT_TRAVELLED, Role(At.PEER, Defect.INJECTS_NO_CONTEXT, tell=CONTEXT)),

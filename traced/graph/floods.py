@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph import places
-from traced.graph.columns import Ints, Mask, distinct
+from traced.graph.columns import Ints, Mask, combined
 from traced.graph.forest import Forest
 from traced.model.span import SpanKind
 
@@ -82,30 +82,19 @@ def _of_large(rows: Ints, least: int, *parts: Ints) -> Ints:
     """Give the rows that share their combination of numbers with so many others, or more."""
     if not len(rows):
         return rows
-    group, number = _grouped(*parts)
-    large: Ints = rows[np.bincount(group, minlength=number)[group] >= least]
+    group, _ = combined(*parts)
+    large: Ints = rows[np.bincount(group)[group] >= least]
     return large
 
 
 def _told(forest: Forest, flood: str, rows: Ints, used: Mask) -> pa.Table:
     """Give each flood of some spans, at its earliest span of its most frequent name that speaks for no other flood; mark that one as used."""
-    group, groups = _grouped(forest.trace[rows], forest.service.of[rows])
-    alike, kinds = _grouped(group, forest.codes["name"].of[rows])
-    spans, same = np.bincount(group, minlength=groups), np.bincount(alike, minlength=kinds)
-    names = np.bincount(group[np.unique(alike, return_index=True)[1]], minlength=groups)
+    group, groups = combined(forest.trace[rows], forest.service.of[rows])
+    alike, kinds = combined(group, forest.codes["name"].of[rows])
+    spans, same = np.bincount(group), np.bincount(alike)
+    names = np.bincount(group[kinds])
     order = np.lexsort((forest.span_id[rows], forest.start[rows], -same[alike], used[rows], group))
     first = order[np.unique(group[order], return_index=True)[1]]
     used[rows[first]] = True
-    return places.table(
-        forest, rows[first], FLOODS, flood=pa.array([flood] * groups), spans=spans[group[first]], names=names[group[first]], of_this_name=same[alike[first]]
-    )
-
-
-def _grouped(*parts: Ints) -> tuple[Ints, int]:
-    """Number the combinations of some numbers; give each row's, and how many there are."""
-    group, groups = np.zeros(len(parts[0]), np.int64), 1
-    for part in parts:
-        bound = int(part.max(initial=0)) + 1
-        present, group = distinct(group * bound + part, groups * bound)
-        groups = len(present)
-    return group, groups
+    kind = pa.array([flood] * len(groups))
+    return places.table(forest, rows[first], FLOODS, flood=kind, spans=spans[group[first]], names=names[group[first]], of_this_name=same[alike[first]])

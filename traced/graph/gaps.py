@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from traced.graph import places
-from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.calls import POLLS
+from traced.graph.columns import Ints, Mask, combined
 from traced.graph.critical_path import on_critical_path
 from traced.graph.operations import Operated, Operation
 from traced.graph.relation import Relation
+from traced.graph.responses import SWITCHED
 from traced.model.span import SpanKind
 
 MIN_GAP_NANOS: Final = 20_000_000
@@ -31,9 +33,6 @@ MAX_PLACES: Final = 64
 """Places between children looked at of one operation: one that has more is crowded, and too irregular for anything to be said of it."""
 UNNAMED: Final = "(unnamed)"
 
-_POLLS: Final = ("receive", "poll")
-_SWITCHED: Final = "101"
-"""HTTP's answer to a request that becomes a WebSocket: what happens during it, its two ends decide."""
 _OWN_WORK: Final = (SpanKind.UNSPECIFIED, SpanKind.INTERNAL)
 _NOBODY: Final = np.zeros(0, np.int64)
 
@@ -148,13 +147,9 @@ def _eligible(made: Relation, rows: Ints) -> Mask:
     lasts = forest.end[rows] - forest.start[rows]
     marks: Mask = (entry | inside) & places.timed(forest, rows) & (lasts <= MAX_SPAN_NANOS)
     serving = np.where(entry, rows, above)
-    for column, texts in (("messaging_operation", _POLLS), ("response_status", (_SWITCHED,))):
-        marks &= ~_is(forest.codes[column], serving, texts)
-    return marks
-
-
-def _is(codes: Codes, rows: Ints, texts: tuple[str, ...]) -> Mask:
-    marks: Mask = np.array([text in texts for text in codes.texts] or [False])[codes.of[rows]]
+    # what happens during a WebSocket, its two ends decide
+    for column, texts in (("messaging_operation", POLLS), ("response_status", (SWITCHED,))):
+        marks &= ~forest.codes[column].at(serving).among(*texts)
     return marks
 
 
@@ -184,7 +179,7 @@ def _places(made: Relation, seen: Operated, row: Ints, left: Ints, right: Ints) 
     """Number the places of some stretches (-1 in crowded operations); give the numbers, the crowded operations, and what the numbers mean."""
     name = made.forest.codes["name"]
     before, after = (np.where(rows < 0, 0, name.of[rows] + 1) for rows in (left, right))
-    group, first = grouped(seen.of[row], before, after)
+    group, first = combined(seen.of[row], before, after)
     operation = seen.of[row[first]]
     count = np.bincount(operation, minlength=len(seen.operations))
     kept = count[operation] <= MAX_PLACES
@@ -258,15 +253,3 @@ def _longest(of: Ints, nanos: Ints) -> Mask:
     marks = np.zeros(len(of), bool)
     marks[order[np.append(True, of[order][1:] != of[order][:-1])] if len(of) else order] = True
     return marks
-
-
-def grouped(*parts: Ints) -> tuple[Ints, Ints]:
-    """Number the combinations of some numbers from 0; give each row's number, and a row of each combination."""
-    group, groups = np.zeros(len(parts[0]), np.int64), 1
-    for part in parts:
-        bound = int(part.max(initial=0)) + 1
-        present, group = distinct(group * bound + part, groups * bound)
-        groups = len(present)
-    first = np.zeros(groups, np.int64)
-    first[group[::-1]] = np.arange(len(group))[::-1]
-    return group, first

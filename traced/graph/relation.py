@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from traced.graph.called import called
 from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
-from traced.graph.columns import Codes, Ints, Mask, distinct
+from traced.graph.columns import Codes, Ints, Mask, combined
 from traced.graph.contexts import crowds, leaks
 from traced.graph.floods import floods
 from traced.graph.forest import Forest, trace_summary
@@ -136,16 +136,8 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     code = np.asarray(forest.spans.column("status_code"))[rows]
     failed = (code == StatusCode.ERROR).astype(np.int64)
     callee = calls.callee[rows]
-    parts = (
-        (forest.service.of[rows], len(forest.service.texts)),
-        (name.of, len(name.texts)),
-        (peer.of, len(peer.texts)),
-        (failed, 2),
-        (status.of, len(status.texts)),
-        (error.of, len(error.texts)),
-        (callee, len(calls.names.texts)),
-    )
-    first, numbers = _groups(parts)
+    group, first = combined(forest.service.of[rows], name.of, peer.of, failed, status.of, error.of, callee)
+    numbers = np.bincount(group)
     ended = outcomes(pa.array(code[first]), status.at(first).column().cast(pa.string()), error.at(first).column().cast(pa.string())).to_pylist()
     result = []
     for at, number, outcome in zip(first.tolist(), numbers.tolist(), ended, strict=True):
@@ -162,22 +154,6 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     return result
 
 
-def _groups(parts: tuple[tuple[Ints, int], ...]) -> tuple[Ints, Ints]:
-    """Give (a row of each distinct combination, how many rows it has); packs step by step, so that nothing overflows."""
-    code = np.zeros(len(parts[0][0]), np.int64)
-    width = 1
-    for of, number in parts:
-        if width * number > 2**62:
-            present, code = distinct(code, width)
-            width = len(present)
-        code = code * number + of
-        width *= number
-    present, place = distinct(code, width)
-    first = np.zeros(len(present), np.int64)
-    first[place[::-1]] = np.arange(len(code))[::-1]
-    return first, np.bincount(place, minlength=len(present))
-
-
 def with_examples(made: Relation, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give clock pairs with the ids and the start of their example span in place of its row."""
     for pair in pairs:
@@ -190,8 +166,8 @@ def with_examples(made: Relation, pairs: list[dict[str, Any]]) -> list[dict[str,
 def spans_by_instance(forest: Forest, fresh: Mask) -> dict[tuple[str, str], int]:
     """Count fresh spans by (service, instance)."""
     instance = forest.codes["service_instance_id"]
-    first, numbers = _groups(((forest.service.of[fresh], len(forest.service.texts)), (instance.of[fresh], len(instance.texts))))
-    rows = np.flatnonzero(fresh)[first]
+    group, first = combined(forest.service.of[fresh], instance.of[fresh])
+    rows, numbers = np.flatnonzero(fresh)[first], np.bincount(group)
     names = [(forest.service.texts[forest.service.of[r]], instance.texts[instance.of[r]]) for r in rows]
     return dict(zip(names, numbers.tolist(), strict=True))
 

@@ -13,6 +13,8 @@ NOBODY: Final = ("", "1", "4", "14", "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILA
 """Statuses of failed calls that a client also gives itself when nobody answers: none, and these of gRPC's codes."""
 PROXY: Final = ("502", "503", "504")
 """Statuses of which it cannot be told whether the service answered or a proxy before it."""
+SWITCHED: Final = "101"
+"""HTTP's answer to a request that becomes a WebSocket: what comes through it later belongs to it."""
 
 
 def outcomes(status_code: Any, response_status: Any, error_type: Any) -> pa.Array:

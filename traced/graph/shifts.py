@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph import places
+from traced.graph.causes import CHANGED, LOCAL_LOSS, UNKNOWN
 from traced.graph.children import Count, Group, Slot, Unit
 from traced.graph.columns import Ints
 from traced.graph.operations import Operated, Operation
@@ -33,9 +34,6 @@ _FEW_OTHERS: Final = 5
 _SIGMAS: Final = 2.0
 _HALF: Final = 0.5
 
-LOCAL_LOSS: Final = "local_loss"
-CHANGED: Final = "changed"
-UNKNOWN: Final = "unknown"
 SPENT: Final = "spent"
 NOT_SPENT: Final = "not spent"
 

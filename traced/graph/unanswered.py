@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from traced.graph.addresses import outside, own_host
 from traced.graph.called import callee_name
+from traced.graph.causes import WENT_SILENT
 from traced.graph.columns import used
 from traced.graph.halves import HALVES
 from traced.graph.history import History
@@ -25,7 +26,6 @@ MIN_CALLS: Final = 30
 """Calls that were answered without a span from which on their callee is silent."""
 MAX_SERVICES: Final = 5_000
 MAX_CALLS: Final = 1_000
-WENT_SILENT: Final = "went_silent"
 
 _FACTS: Final = {
     "responded": pa.bool_(),
