@@ -40,6 +40,14 @@ FIRES: Fires = {
         [*linked(20, "state=ot=th:fffffffffffff8"), TAKEN],
         {"c": {"cause": "sampled_out", "level": Level.INFORMATION, "known_by": "threshold"}},
     ),
+    "a fifth of the links, of a producer that loses spans": (
+        [
+            *linked(40),
+            *(f"shop SERVER x{n}:s" for n in range(10)),
+            *(f"mail CONSUMER y{n}:c ->x{n}:gone{n} msg=kafka dest=orders name=take" for n in range(10)),
+        ],
+        {f"y{n}:c": {"cause": "upstream_loss", "links_that_do_not": 10} for n in range(10)},
+    ),
     "nine consumers, and no PRODUCER span to that destination ever": (
         [f"mail CONSUMER b{n}:c ->x{n}:p msg=kafka dest=orders name=take" for n in range(9)],
         {f"b{n}:c": SILENT for n in range(9)},
@@ -54,6 +62,18 @@ STAYS_SILENT: Silent = {
         *[f"shop PRODUCER a{n}:p msg=kafka dest=orders" for n in range(20)],
         *[f"mail CONSUMER b{n}:c ->x{n}:p msg=kafka dest=orders" for n in range(20)],
     ],
+    "one link of 60 leads to a span, the others to a segment that the broker made up, in traces that are here": [
+        "shop PRODUCER a0:p msg=AmazonSQS dest=orders",
+        "mail CONSUMER b0:c ->a0:p msg=AmazonSQS dest=orders name=take",
+        *(f"shop SERVER a{n}:s" for n in range(1, 60)),
+        *(f"mail CONSUMER b{n}:c ->a{n}:segment{n} msg=AmazonSQS dest=orders name=take" for n in range(1, 60)),
+    ],
+    "half of 30 links lead to spans: what the others are is not known": [
+        *linked(15),
+        *(f"shop SERVER x{n}:s" for n in range(15)),
+        *(f"mail CONSUMER y{n}:c ->x{n}:gone{n} msg=kafka dest=orders name=take" for n in range(15)),
+    ],
+    "four links that lead to spans are too few to know": [*linked(4), "shop SERVER lost:a", TAKEN],
     "a link of zeros": [*linked(20), "mail CONSUMER t:c ->00000000000000000000000000000000:0000000000000000 msg=kafka dest=orders name=take"],
     "a client that receives in a batch": [*linked(20), "shop SERVER lost:a", TAKEN.replace("CONSUMER", "CLIENT").replace("name=take", "op=receive")],
     "a SERVER with a link": [*linked(20), "shop SERVER lost:a", "mail SERVER t:c ->lost:p name=take"],

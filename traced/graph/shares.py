@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from math import exp, inf, lgamma, sqrt
+from functools import lru_cache
+from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import Final
 
 _Z_95: Final = 1.6448536269514722
 """One-sided 95 % quantile of the normal distribution."""
+_DOUBT: Final = 0.05
+_HALVINGS: Final = 40
+_NEGLIGIBLE: Final = 1e-12
 
 
 def least_share(part: int, whole: int) -> float:
@@ -17,6 +21,29 @@ def least_share(part: int, whole: int) -> float:
     centre = share + square / (2 * whole)
     spread = _Z_95 * sqrt(share * (1 - share) / whole + square / (4 * whole * whole))
     return (centre - spread) / (1 + square / whole)
+
+
+@lru_cache(10_000)
+def surely_least_share(part: int, whole: int) -> float:
+    """Give the lower one-sided 95 % bound (Clopper and Pearson) of the share that part is of whole: exact for the smallest samples; 0 of nothing."""
+    low, high = 0.0, part / whole if whole else 0.0
+    for _ in range(_HALVINGS):
+        share = (low + high) / 2
+        low, high = (share, high) if _at_least(part, whole, share) < _DOUBT else (low, share)
+    return low
+
+
+def _at_least(part: int, whole: int, share: float) -> float:
+    """Give the chance of so large a part or a larger one of a sample, where the share is smaller than the part's."""
+    if share <= 0:
+        return 0.0 if part else 1.0
+    total = 0.0
+    for k in range(part, whole + 1):
+        term = exp(_choices(whole, k) + k * log(share) + (whole - k) * log1p(-share))
+        total += term
+        if term < total * _NEGLIGIBLE:
+            break
+    return total
 
 
 def so_few_by_chance(part: int, rest: int, other_part: int, other_rest: int) -> float:
