@@ -399,3 +399,18 @@ def test_suspects_look_into_the_traces_where_a_service_reports_nothing() -> None
         trace = (0, number)
         book.record([found(trace, 1, cause="upstream_silent"), replace(silent, trace_id=trace)], (), NOTHING, float(number))
     assert [(s.place, len(s.findings)) for s in book.suspects(book.findings()).ranked] == [("pricing", 2)]
+
+
+def test_what_occurrences_stand_for_adds_up_and_is_unknown_where_one_does_not_say() -> None:
+    book = ledger()
+    book.record([found(adjusted_count=4.0), found(TWO, adjusted_count=2.0)], (), NOTHING, 5.0)
+    assert [f.adjusted_count for f in book.findings()] == [6.0]
+    book.record([found(THREE)], (), NOTHING, 6.0)
+    assert [f.adjusted_count for f in book.findings()] == [None]
+    again = ledger()
+    again.load(json.loads(json.dumps(book.dump())))
+    assert again.findings() == book.findings()
+    book.record([], (THREE,), NOTHING, 7.0)
+    assert [f.adjusted_count for f in book.findings()] == [6.0]
+    book.record([found(adjusted_count=8.0)], (ONE,), NOTHING, 8.0)
+    assert [f.adjusted_count for f in book.findings()] == [10.0]

@@ -175,10 +175,12 @@ def _possible(counts: EdgeCounts) -> EdgeCounts:
 def _only_more(counts: EdgeCounts) -> EdgeCounts:
     """Leave out what became less, number by number."""
     durations = (counts.client_seconds, counts.server_seconds, counts.messaging_seconds)
-    if min(counts.calls, counts.errors, counts.unpaired, *(b for d in durations for b in d.buckets)) >= 0:
+    if min(counts.calls, counts.errors, counts.unpaired, *(n for d in durations for n in (d.sum_seconds, *d.buckets))) >= 0:
         return counts
     client, server, messaging = (_only_more_durations(d) for d in durations)
-    return EdgeCounts(max(0, counts.calls), max(0, counts.errors), max(0, counts.unpaired), client, server, messaging)
+    return EdgeCounts(
+        max(0, counts.calls), max(0, counts.errors), max(0, counts.unpaired), client, server, messaging, max(0, counts.weighed), max(0.0, counts.weight)
+    )
 
 
 def _only_more_durations(durations: Durations) -> Durations:
@@ -196,9 +198,11 @@ def _load_key(values: list[str]) -> EdgeKey:
 
 def _dump_counts(counts: EdgeCounts) -> list[Any]:
     durations = (counts.client_seconds, counts.server_seconds, counts.messaging_seconds)
-    return [counts.calls, counts.errors, counts.unpaired, *([d.count, d.sum_seconds, list(d.buckets)] for d in durations)]
+    numbers = [[d.count, d.sum_seconds, list(d.buckets)] for d in durations]
+    return [counts.calls, counts.errors, counts.unpaired, *numbers, counts.weighed, counts.weight]
 
 
 def _load_counts(values: list[Any]) -> EdgeCounts:
-    client, server, messaging = (Durations(d[0], d[1], tuple(d[2])) for d in values[3:])
-    return EdgeCounts(values[0], values[1], values[2], client, server, messaging)
+    client, server, messaging = (Durations(d[0], d[1], tuple(d[2])) for d in values[3:6])
+    weighed, weight = values[6:] or (0, 0.0)  # an earlier version has neither
+    return EdgeCounts(values[0], values[1], values[2], client, server, messaging, weighed, weight)

@@ -87,7 +87,8 @@ def _message(forest: Forest, producer: int, consumer: _Consumer) -> tuple[EdgeKe
     sender = int(forest.service.of[producer])
     key = EdgeKey(forest.service.texts[sender], service, ConnectionType.MESSAGING_SYSTEM, forest.namespaces[sender], namespace)
     seconds = ((forest.end[producer] - forest.start[producer]) / 1e9, (end - start) / 1e9, (start - forest.end[producer]) / 1e9)
-    return key, EdgeCounts(1, int(failed), 0, *(_one(float(s)) for s in seconds))
+    client, server, messaging = (_one(float(s)) for s in seconds)
+    return key, EdgeCounts(1, int(failed), 0, client, server, messaging)
 
 
 def _one(seconds: float) -> Durations:

@@ -37,6 +37,7 @@ from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import ByMinute, difference, edges, total
 from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.view import View
+from traced.graph.weights import weighed
 from traced.model.occurrence import Occurrence, OccurrenceKey
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
@@ -112,6 +113,7 @@ class Passes:
         self.losses = LossLedger()
         self.structure = Structure()
         self.view = View(settings.view)
+        self._waited: dict[str, pa.Table] = {}
         self._hasty: set[OccurrenceKey] = set()
         self.reporting: dict[str, float] = {}
 
@@ -160,7 +162,7 @@ class Passes:
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
         undecided = pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))
         outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
-        self._detect(outcome, self._detectors)
+        self._detect(outcome, self._detectors, forest)
         self._count(outcome, look, made.pass_traces)
         messages = self.late_links.come(forest, look.fresh)
         if messages:
@@ -184,6 +186,7 @@ class Passes:
 
     def _tell(self, outcome: Outcome, told: Told) -> None:
         self._workbench.register(told.tables)
+        self._waited = told.tables
         outcome.withdrawn, outcome.judged, outcome.failed = told.withdrawn, told.judged, told.failed
 
     def meaning(self) -> Meaning:
@@ -281,7 +284,7 @@ class Passes:
         if earlier is not None:
             self.history.learn_slots(relation.slots(earlier), -1)
 
-    def _detect(self, outcome: Outcome, chosen: tuple[Detector, ...]) -> None:
+    def _detect(self, outcome: Outcome, chosen: tuple[Detector, ...], forest: Forest | None = None) -> None:
         failed = {detector.id for detector in self._detectors if detector.lasting} | outcome.failed
         for detector in chosen:
             if detector.whole_view and self.view.partial:
@@ -295,6 +298,7 @@ class Passes:
                 log.exception("detector_failed", detector=detector.id, error=repr(error))
             self._telemetry.detector_seconds.labels(detector.id).inc(time.perf_counter() - started)
         outcome.failed = frozenset(failed)
+        outcome.occurrences = weighed(outcome.occurrences, forest, self._waited)
         if self.view.unsure:
             whole = {detector.id for detector in chosen if detector.whole_view or detector.id == _ORPHAN}
             self._hasty |= {o.key for o in outcome.occurrences if o.id in whole and o.cause != LOCAL_LOSS}

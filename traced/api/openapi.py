@@ -58,6 +58,7 @@ _FINDING = _object(
         "signal_type": _TEXT,
         "signal_name": _TEXT,
         "count": {**_COUNT, "description": "Open occurrences."},
+        "adjusted_count": {**_or_null(_NUMBER), "description": "How many there were before sampling; null where that is not known."},
         "confidence": _CONFIDENCE,
         "first_seen": _TIME,
         "last_seen": _TIME,
@@ -111,6 +112,7 @@ _EDGE = _object(
         "connection_type": {"type": "string", "enum": [str(kind) for kind in ConnectionType]},
         "calls": _COUNT,
         "errors": _COUNT,
+        "adjusted_calls": {**_or_null(_NUMBER), "description": "How many there were before sampling; null where that is not known."},
         "client_namespace": _TEXT,
         "server_namespace": _TEXT,
     },
@@ -164,12 +166,12 @@ _LOG = _object(
 _TRACE = _object(
     {
         "trace_id": _TRACE_ID,
-        "complete": {**_TRUTH, "description": "Every named parent is stored, and at least one root span."},
+        "complete": {**_TRUTH, "description": "Every parent that a span here names is stored, here or not, and at least one root span."},
         "spans": _list(_ref("Span")),
         "total_spans": _COUNT,
         "logs": _list(_ref("LogRecord")),
         "total_logs": _COUNT,
-        "truncated": {**_TRUTH, "description": "Not all spans or log records are in this answer."},
+        "truncated": {**_TRUTH, "description": "Not all spans or log records are in this answer, only the earliest."},
         "findings": _list(_ref("Occurrence")),
     },
 )

@@ -60,6 +60,7 @@ def _print_one(one: dict[str, Any]) -> None:
         (one["signal_type"], one["signal_name"]),
         ("cause", f"{one['cause']} (confidence {one['confidence']})" if one["cause"] else ""),
         ("open occurrences", one["count"]),
+        ("before sampling", "unknown" if one["adjusted_count"] is None else f"about {one['adjusted_count']:.0f}"),
         ("first seen", one["first_seen"]),
         ("last seen", one["last_seen"]),
         ("how to fix", one["how_to_fix"]),

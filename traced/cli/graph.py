@@ -12,7 +12,7 @@ from traced.cli.options import DAEMON_URL, ConfigOption, UrlOption
 from traced.cli.output import clean, write_json, write_lines
 
 if TYPE_CHECKING:
-    from traced.model.edge import Edge
+    from traced.model.edge import Edge, EdgeCounts
 
 
 class GraphFormat(StrEnum):
@@ -87,9 +87,17 @@ def _quoted(text: str) -> str:
     return f'"{inside}"'
 
 
+def _counts(edge: dict[str, Any]) -> EdgeCounts:
+    from traced.model.edge import EdgeCounts  # noqa: PLC0415 - only where asked for
+
+    adjusted = edge.get("adjusted_calls")
+    known = (0, 0.0) if adjusted is None else (edge["calls"], adjusted)
+    return EdgeCounts(calls=edge["calls"], errors=edge["errors"], weighed=known[0], weight=known[1])
+
+
 def _edges_of(shown: list[dict[str, Any]]) -> list[Edge]:
     """Read edges back from their JSON shape."""
-    from traced.model.edge import ConnectionType, Edge, EdgeCounts, EdgeKey  # noqa: PLC0415 - only where asked for
+    from traced.model.edge import ConnectionType, Edge, EdgeKey  # noqa: PLC0415 - only where asked for
 
     return [
         Edge(
@@ -100,7 +108,7 @@ def _edges_of(shown: list[dict[str, Any]]) -> list[Edge]:
                 edge.get("client_namespace", ""),
                 edge.get("server_namespace", ""),
             ),
-            EdgeCounts(calls=edge["calls"], errors=edge["errors"]),
+            _counts(edge),
         )
         for edge in shown
     ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from traced.config import FindingsSettings
 from traced.findings.grouping import Grouping
+from traced.findings.open import Open, dump_open, load_open
 from traced.findings.saving import dump_occurrence, load_occurrence
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, OccurrenceKey
@@ -36,22 +37,6 @@ class Wording:
     how_to_fix: Callable[[Occurrence], str]
 
 
-@dataclass(slots=True)
-class _Open:
-    """One open finding as it grows and shrinks."""
-
-    newest: Occurrence
-    count: int = 0
-    first_seen: int = 2**63 - 1
-    last_seen: int = 0
-    worst: Level = Level.INFORMATION
-    confidence_sum: float = 0.0
-    last_found: float = 0.0
-    examples: deque[Example] = field(default_factory=deque)
-    instance: str = ""
-    """That of all occurrences; empty where they differ or one names none."""
-
-
 class Ledger:
     """Open findings by fingerprint; safe to read from any thread, written by the analysis alone."""
 
@@ -61,13 +46,13 @@ class Ledger:
         self._telemetry = telemetry
         self._wording = wording
         self._lock = threading.Lock()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Open] = {}
         self._by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
         self._remembered = 0
         self._shrunk: set[str] = set()
         self._mildest: list[str] | None = None
         """Fingerprints, the mildest last: made when a pass first finds the ledger full."""
-        self._evicted: dict[str, _Open] = {}
+        self._evicted: dict[str, Open] = {}
         """What had to make room in the pass at hand: it stays out until its occurrences are forgotten, once for all, at the end of the pass."""
         self._snapshot: tuple[Finding, ...] | None = ()
         self._grouping = Grouping()
@@ -167,6 +152,8 @@ class Ledger:
         finding = self._open.get(occurrence.fingerprint)
         if finding is not None:
             finding.confidence_sum += occurrence.confidence - known.confidence
+            finding.weigh(known, -1)
+            finding.weigh(occurrence)
             finding.newest = occurrence if finding.newest.key == occurrence.key else finding.newest
 
     def _add(self, occurrence: Occurrence, now: float) -> bool:
@@ -176,12 +163,13 @@ class Ledger:
             if fingerprint in self._evicted or (len(self._open) >= self._settings.max_findings and not self._make_room(occurrence.level)):
                 self._telemetry.drop_findings(FindingsLimit.MAX_FINDINGS)
                 return False
-            finding = self._open[fingerprint] = _Open(occurrence, examples=deque(maxlen=self._settings.examples))
+            finding = self._open[fingerprint] = Open(occurrence, examples=deque(maxlen=self._settings.examples))
             finding.instance = occurrence.instance
         finding.instance = finding.instance if finding.instance == occurrence.instance else ""
         finding.newest = max(finding.newest, occurrence, key=_by_time)
         finding.count += 1
         finding.confidence_sum += occurrence.confidence
+        finding.weigh(occurrence)
         finding.first_seen = min(finding.first_seen, occurrence.time_unix_nano)
         finding.last_seen = max(finding.last_seen, occurrence.time_unix_nano)
         finding.worst = min(finding.worst, occurrence.level, key=_RANK.__getitem__)
@@ -211,6 +199,7 @@ class Ledger:
         _grow(self._withdrawn, (occurrence.id, occurrence.service, occurrence.peer, occurrence.cause), (occurrence.id, "__other__", "", ""))
         finding.count -= 1
         finding.confidence_sum -= occurrence.confidence
+        finding.weigh(occurrence, -1)
         if finding.count <= 0:
             del self._open[occurrence.fingerprint]
         else:
@@ -244,7 +233,7 @@ class Ledger:
         self._remembered -= len(old)
         return old
 
-    def _forget_all_of(self, findings: Collection[_Open]) -> None:
+    def _forget_all_of(self, findings: Collection[Open]) -> None:
         """Forget the occurrences of findings that are open no more: one walk over all that are remembered."""
         if not findings:
             return
@@ -315,7 +304,7 @@ class Ledger:
         with self._lock:
             return Tallies(occurrences=dict(self._found), withdrawn=dict(self._withdrawn), missing_spans=dict(self._missing))
 
-    def _finding(self, fingerprint: str, one: _Open) -> Finding:
+    def _finding(self, fingerprint: str, one: Open) -> Finding:
         newest, wording = one.newest, self._wording[one.newest.id]
         return Finding(
             id=newest.id,
@@ -335,6 +324,7 @@ class Ledger:
             examples=tuple(one.examples),
             context=newest.context,
             instance=one.instance,
+            adjusted_count=one.adjusted_sum if one.weighed == one.count else None,
         )
 
     # ------------------------------------------------------------------ across restarts
@@ -344,7 +334,7 @@ class Ledger:
         with self._lock:
             self._settle_shrunk()
             return {
-                "findings": [_dump_finding(one) for one in self._open.values()],
+                "findings": [dump_open(one) for one in self._open.values()],
                 "occurrences": [dump_occurrence(o) for old in self._by_trace.values() for o in old],
                 "tallies": [[list(k), n] for k, n in self._found.items()],
                 "withdrawn": [[list(k), n] for k, n in self._withdrawn.items()],
@@ -357,7 +347,7 @@ class Ledger:
         Raises:
             KeyError, IndexError, ValueError, TypeError: this is no such state; nothing was taken.
         """
-        findings = [one for one in (_load_finding(values, self._settings.examples) for values in state["findings"]) if one.newest.id in self._wording]
+        findings = [one for one in (load_open(values, self._settings.examples) for values in state["findings"]) if one.newest.id in self._wording]
         open_ = {one.newest.fingerprint: one for one in findings}
         by_trace: OrderedDict[TraceId, tuple[Occurrence, ...]] = OrderedDict()
         for occurrence in map(load_occurrence, state["occurrences"]):
@@ -379,14 +369,3 @@ def _by_time(occurrence: Occurrence) -> tuple[int, TraceId, int]:
 def _grow(counter: Counter[_Key], key: _Key, overflow: _Key) -> None:
     """Count under a key; beyond _MAX_SERIES keys under the overflow key."""
     counter[key if key in counter or len(counter) < _MAX_SERIES else overflow] += 1
-
-
-def _dump_finding(one: _Open) -> list[Any]:
-    examples = [[*e.trace_id, e.span_id] for e in one.examples]
-    return [dump_occurrence(one.newest), one.count, one.first_seen, one.last_seen, str(one.worst), one.confidence_sum, one.last_found, examples, one.instance]
-
-
-def _load_finding(values: list[Any], max_examples: int) -> _Open:
-    newest, count, first, last, worst, confidence, found, examples, *instance = values
-    shown = deque((Example((high, low), span_id) for high, low, span_id in examples), maxlen=max_examples)
-    return _Open(load_occurrence(newest), int(count), int(first), int(last), Level(worst), float(confidence), float(found), shown, *map(str, instance))

@@ -25,6 +25,7 @@ def dump_occurrence(o: Occurrence) -> list[Any]:
         list(o.matched) if o.matched else None,
         o.context,
         o.reporter,
+        o.adjusted_count,
     ]
 
 
@@ -34,7 +35,8 @@ def load_occurrence(values: list[Any]) -> Occurrence:
     Raises:
         ValueError, TypeError: it did not give this.
     """
-    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context, reporter = values
+    kind, level, high, low, span_id, service, signal_name, time, cause, peer, confidence, missing, matched, context, reporter, *rest = values
     bare = Occurrence(kind, Level(level), (high, low), span_id, service, signal_name, time)
     found = {"cause": cause, "peer": peer, "confidence": confidence, "missing_span_id": missing, "context": context, "reporter": reporter}
-    return replace(bare, matched=tuple(matched) if matched else None, **found)
+    adjusted = rest[0] if rest else None  # an earlier version has none
+    return replace(bare, matched=tuple(matched) if matched else None, adjusted_count=adjusted, **found)

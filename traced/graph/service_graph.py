@@ -8,6 +8,7 @@ import numpy as np
 
 from traced.graph.calls import CONNECTION_TYPES, Calls
 from traced.graph.columns import Ints, Mask, distinct, numbers
+from traced.graph.weights import of_calls
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType, Durations, Edge, EdgeCounts, EdgeKey
 
 ByMinute = dict[int, dict[EdgeKey, EdgeCounts]]
@@ -41,6 +42,7 @@ def edges(calls: Calls) -> ByMinute:
     server = _histograms(edge, count, *_seconds(forest.start, forest.end, calls.server_row))
     delay, delayed = _delays(calls)
     messaging = _histograms(edge[delayed], count, delay, np.ones(len(delay), bool))
+    known, weight = _weighed(calls, edge, count)
     which, part = np.divmod(slots, max(1, len(minutes)))
     for place, packed in enumerate(present[which].tolist()):
         rest, connection = divmod(packed, len(CONNECTION_TYPES))
@@ -49,12 +51,22 @@ def edges(calls: Calls) -> ByMinute:
         client_space, server_space = divmod(int(spaces[space_place]), width)
         text = calls.names.texts
         key = EdgeKey(text[client_name], text[server_name], CONNECTION_TYPES[connection], text[client_space], text[server_space])
-        counts = EdgeCounts(int(number[place]), int(failed[place]), 0, client[place], server[place], messaging[place])
+        durations = client[place], server[place], messaging[place]
+        counts = EdgeCounts(int(number[place]), int(failed[place]), 0, *durations, int(known[place]), float(weight[place]))
         result.setdefault(int(minutes[part[place]]), {})[key] = counts
     for (at, key), unpaired in _unpaired(calls, arrival).items():
         bucket = result.setdefault(at, {})
         bucket[key] = bucket.get(key, EdgeCounts()).plus(EdgeCounts(unpaired=unpaired))
     return result
+
+
+def _weighed(calls: Calls, edge: Ints, count: int) -> tuple[Ints, np.ndarray]:
+    """Give, for each edge, the calls of which it is known how they were sampled, and how many calls these stand for."""
+    of_calls_ = of_calls(calls)
+    if of_calls_ is None:
+        return np.zeros(count, np.int64), np.zeros(count)
+    said = ~np.isnan(of_calls_)
+    return np.bincount(edge[said], minlength=count), np.bincount(edge[said], weights=of_calls_[said], minlength=count)
 
 
 def _first_minutes(arrival: Ints, calls: Calls) -> Ints:

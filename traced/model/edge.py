@@ -64,6 +64,7 @@ class EdgeCounts:
         unpaired: CLIENT or PRODUCER spans (and remote SERVER spans) that found no other half.
         client_seconds: duration of the calling halves.
         server_seconds: duration of the answering halves (0 s is observed where that half is absent).
+        weighed, weight: calls of which it is known how they were sampled, and how many calls these stand for.
         messaging_seconds: from end of producing to start of consuming; negative delays are left out.
     """
 
@@ -73,6 +74,13 @@ class EdgeCounts:
     client_seconds: Durations = Durations()
     server_seconds: Durations = Durations()
     messaging_seconds: Durations = Durations()
+    weighed: int = 0
+    weight: float = 0.0
+
+    @property
+    def adjusted_calls(self) -> float | None:
+        """Give how many calls there were before sampling; None where how some were sampled is not known."""
+        return self.weight if self.calls and self.weighed == self.calls else None
 
     def plus(self, other: EdgeCounts, sign: int = 1) -> EdgeCounts:
         """Add (or with sign -1 take away) what was seen elsewhere."""
@@ -83,6 +91,8 @@ class EdgeCounts:
             self.client_seconds.plus(other.client_seconds, sign),
             self.server_seconds.plus(other.server_seconds, sign),
             self.messaging_seconds.plus(other.messaging_seconds, sign),
+            self.weighed + sign * other.weighed,
+            self.weight + sign * other.weight,
         )
 
 
@@ -102,6 +112,7 @@ class Edge:
             "connection_type": str(k.connection_type),
             "calls": c.calls,
             "errors": c.errors,
+            "adjusted_calls": None if c.adjusted_calls is None else round(c.adjusted_calls, 1),
         }
         if k.client_namespace or k.server_namespace:
             shown |= {"client_namespace": k.client_namespace, "server_namespace": k.server_namespace}

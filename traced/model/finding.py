@@ -30,6 +30,7 @@ class Finding:
         id: the detector's id.
         fingerprint: 16 hex digits over (id, cause, service, peer, signal_name).
         count: open occurrences now.
+        adjusted_count: how many there were before sampling; None where how some were sampled is not known.
         first_seen_unix_nano: the earliest open occurrence, by its span's clock.
         last_seen_unix_nano: the latest.
         message: one sentence for people.
@@ -56,6 +57,7 @@ class Finding:
     examples: tuple[Example, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
     instance: str = ""
+    adjusted_count: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `analyze --format json` and `/api/v1/findings`."""
@@ -69,6 +71,7 @@ class Finding:
             "signal_type": self.signal_type,
             "signal_name": self.signal_name,
             "count": self.count,
+            "adjusted_count": None if self.adjusted_count is None else round(self.adjusted_count, 1),
             "confidence": round(self.confidence, 4),
             "first_seen": timestamp(self.first_seen_unix_nano),
             "last_seen": timestamp(self.last_seen_unix_nano),

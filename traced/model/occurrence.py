@@ -39,6 +39,7 @@ class Occurrence:
         confidence: the chance that this occurrence with its cause is right, 0 to 1.
         missing_span_id: the absent span, where there is one; 0 otherwise.
         matched: (trace id high, low, span id) of the span in another place that explains this one.
+        adjusted_count: how many such there were before sampling, by the span's own sampling threshold; None where that is not known.
         reporter: the service of `span_id`, where the claim is about another one that has no spans (`service`); else empty.
         context: facts used as evidence; values are JSON scalars or short lists.
     """
@@ -57,6 +58,7 @@ class Occurrence:
     matched: tuple[int, int, int] | None = None
     reporter: str = ""
     context: dict[str, Any] = field(default_factory=dict)
+    adjusted_count: float | None = None
 
     @property
     def identity(self) -> tuple[str, str, str, str, str]:

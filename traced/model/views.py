@@ -46,15 +46,37 @@ class GraphView(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTrace:
+    """The earliest of what is stored of a trace; no rows where nothing is.
+
+    Attributes:
+        spans: the earliest by start, in order, schema `traced.model.schema.SPANS`.
+        logs: the earliest log records, in order, schema `traced.model.schema.LOGS`.
+        total_spans: how many spans are stored.
+        total_logs: how many log records are stored.
+        has_root: a root span is stored, here or not.
+        beyond: ids of spans that `spans` name as parents, and that are stored but not here.
+    """
+
+    spans: pa.Table
+    logs: pa.Table
+    total_spans: int
+    total_logs: int
+    has_root: bool
+    beyond: frozenset[int] = frozenset()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether more is stored than is here."""
+        return bool(self.total_spans > self.spans.num_rows or self.total_logs > self.logs.num_rows)
+
+
 class TraceView(Protocol):
     """One trace out of the store; may read files, so it must not run on an event loop."""
 
-    def spans_of_trace(self, high: int, low: int) -> pa.Table:
-        """Give the stored spans of a trace, schema `traced.model.schema.SPANS`; no rows where there are none."""
-        ...
-
-    def logs_of_trace(self, high: int, low: int) -> pa.Table:
-        """Give the stored log records of a trace, schema `traced.model.schema.LOGS`."""
+    def trace(self, high: int, low: int, max_spans: int, max_logs: int) -> StoredTrace:
+        """Give what is stored of a trace; of more than the limits the earliest."""
         ...
 
 
