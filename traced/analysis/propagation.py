@@ -192,7 +192,7 @@ class Propagation:
 
     def _rejoin(self, receivers: list[int], callers: list[int], sign: int = 1) -> None:
         """Count pairs of halves, by their rows, with the habits of what was called."""
-        called = self._receivers.rows.select(["service_name", "kind", "name"]).take(pa.array(receivers, pa.int64()))
+        called = self._receivers.rows.select(["service_name", "kind", "called"]).take(pa.array(receivers, pa.int64()))
         calling = self._callers.rows.column("service_name").take(pa.array(callers, pa.int64()))
         for (service, kind, name, caller), number in Counter(zip(*(column.to_pylist() for column in (*called.columns, calling)), strict=True)).items():
             self.operations.rejoin((service, kind, name), caller, sign * number)
@@ -287,7 +287,7 @@ class Propagation:
 
     def _with_habits(self, receivers: pa.Table) -> pa.Table:
         """Give receivers without a caller as rows of ROOTLESS; those of operations that nobody calls are what they seem."""
-        service, name = (Codes.from_column(receivers.column(column)) for column in ("service_name", "name"))
+        service, name = (Codes.from_column(receivers.column(column)) for column in ("service_name", "called"))
         kind = np.asarray(receivers.column("kind")).astype(np.int64)
         code = (service.of * len(name.texts) + name.of) * 256 + kind
         present, place = np.unique(code, return_inverse=True)

@@ -3,8 +3,9 @@
 Criteria:
     A SERVER or CONSUMER span has neither parent nor link, no caller of it was found in any trace (`broken_propagation` names those), and one
     of two holds. Spans of its operation name a parent so regularly that the lower 95 % bound of the share (Wilson) is at least 0.95. Or its trace
-    has another root, which began before it, and at least half of its operation's spans name a parent by the same bound. Left out are health
-    checks, probes and scrapers, and requests from public addresses.
+    has another root, which began before it, and at least half of its operation's spans name a parent by the same bound. An operation is told
+    by the span's name, and where that is only HTTP's verb, by the shape of the route or path beside it; without either nothing is said of it. Left out are
+    health checks, probes, scrapers, command line clients (curl, wget), and requests from public addresses and from the own host.
 
 Rationale:
     An inner operation is called by somebody. Where that caller sends no span for the call and its context did not come along either, the trace is
@@ -16,7 +17,8 @@ How to fix:
 
 When it is wrong:
     A job, a test or a person may call an inner operation once in a while and is then no fault; let such callers send a context of their
-    own. While an operation is new its habits are not known, and it is not spoken of.
+    own. While an operation is new its habits are not known, and it is not spoken of. Behind a sidecar all requests come from the own host, and of none of
+    them is anything said.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from traced.detectors import Row, iterate
-from traced.graph.addresses import outside
+from traced.graph.addresses import outside, own_host
+from traced.graph.called import VERB
 from traced.graph.shares import least_share
 from traced.model.occurrence import Level, Occurrence
 
@@ -42,7 +45,10 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
     """Keep the entries whose operation is regularly called."""
     for trace_id, row in iterate(rows):
         bound = least_share(row["named"], row["named"] + row["rootless"])
-        if row["named"] < MIN_SPANS or bound < (MIN_SHARE_OF_SECOND if row["second"] else MIN_SHARE) or outside(row["client_address"]):
+        if row["named"] < MIN_SPANS or bound < (MIN_SHARE_OF_SECOND if row["second"] else MIN_SHARE):
+            continue
+        # whose operation is only a verb, of many routes one may be a health check; others' clients, and the own host's, send no context of ours
+        if VERB.match(row["called"]) or outside(row["client_address"]) or own_host(row["client_address"]):
             continue
         yield Occurrence(
             id=ID,

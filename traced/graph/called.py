@@ -1,4 +1,4 @@
-"""What a call is called: its span's name, and where that is only HTTP's verb, the shape of the path beside it."""
+"""What a call is called: its span's name, and where that is only HTTP's verb, the shape of the route or path beside it."""
 
 from __future__ import annotations
 
@@ -53,13 +53,26 @@ def callee_name(peer: str, name: str) -> str:
 def called(forest: Forest, rows: Ints) -> Codes:
     """Give the names of some calls."""
     name = forest.codes["name"].at(rows)
-    verb: Mask = np.array([bool(VERB.match(text)) for text in name.texts] or [False])
-    bare = np.flatnonzero(verb[name.of]) if len(rows) else rows
+    return _told_apart(forest, rows, name, np.flatnonzero(_verbs(name)))
+
+
+def operation_names(forest: Forest) -> Codes:
+    """Give the names of all spans' operations: of those that serve a request, what it is called, of the others the span's name."""
+    name = forest.codes["name"]
+    return _told_apart(forest, np.arange(forest.count), name, np.flatnonzero(_verbs(name) & forest.receiving))
+
+
+def _verbs(name: Codes) -> Mask:
+    marks: Mask = np.array([bool(VERB.match(text)) for text in name.texts] or [False])[name.of]
+    return marks
+
+
+def _told_apart(forest: Forest, rows: Ints, name: Codes, bare: Ints) -> Codes:
+    """Add to the names of some of these rows the shape of their route, else of their path."""
     if not len(bare):
         return name
-    full = forest.spans.column("url_full").take(pa.array(rows[bare]))
-    path = forest.spans.column("url_path").take(pa.array(rows[bare]))
-    url = pc.coalesce(path, full, pa.scalar("")).combine_chunks().dictionary_encode()
+    route, path, full = (forest.spans.column(column).take(pa.array(rows[bare])) for column in ("http_route", "url_path", "url_full"))
+    url = pc.coalesce(route, path, full, pa.scalar("")).combine_chunks().dictionary_encode()
     shapes = [shape_of(path_of("", text)) if text else "" for text in url.dictionary.to_pylist()]
     codes = np.asarray(url.indices).astype(np.int64)
     texts = dict.fromkeys(name.texts)

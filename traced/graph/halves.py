@@ -51,11 +51,12 @@ HALVES: Final = pa.schema(
         ("consumed_by", pa.string()),
     ],
 )
-"""One row a half. `called`: what `traced.graph.called` calls a call. `outcome`: how it ended (`traced.graph.responses`). `expected`: the service that
-spans of this operation mostly reach, and this one did not ('' for one that nobody answered). `again`: its trace was looked at before.
-`has_callers`, of receivers: spans of this operation named a parent before. `second`, of receivers: its trace has another root, which began before
-it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace; else ''. `consumed_by`, of PRODUCERs that miss a
-consumer: a service that takes such messages and has spans in this trace, later ones, whose parent was in its own process and is absent; else ''."""
+"""One row a half. `called`: what `traced.graph.called` calls a call, or the operation that serves it. `outcome`: how it ended
+(`traced.graph.responses`). `expected`: the service that spans of this operation mostly reach, and this one did not ('' for one that nobody answered).
+`again`: its trace was looked at before. `has_callers`, of receivers: spans of this operation named a parent before. `second`, of receivers: its trace
+has another root, which began before it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace;
+else ''. `consumed_by`, of PRODUCERs that miss a consumer: a service that takes such messages and has spans in this trace, later ones, whose parent
+was in its own process and is absent; else ''."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5

@@ -1,6 +1,7 @@
 """What an operation's spans usually have above and below them: who calls it, and whom it calls; over the last one to two hours.
 
-An operation is (service, span kind, span name). Counts live in two windows that take turns. Pure: the time is given from outside.
+An operation is (service, span kind, span name). Where the name of a span that serves a request is only HTTP's verb, the shape of the route or path is
+added. Counts live in two windows that take turns. Pure: the time is given from outside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from traced.graph.called import operation_names
 from traced.graph.calls import CONNECTION_TYPES
 from traced.graph.columns import Ints, distinct
 from traced.graph.relation import Relation
@@ -20,7 +22,7 @@ from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
 
 Operation = tuple[str, int, str]
-"""Service, span kind, span name."""
+"""Service, span kind, name (`called.operation_names`)."""
 
 MAX_OPERATIONS: Final = 20_000
 MAX_RELATIVES: Final = 64
@@ -104,7 +106,7 @@ class Operated:
 def operated(made: Relation) -> Operated:
     """Number the operations of a relation's spans."""
     forest = made.forest
-    name = forest.codes["name"]
+    name = operation_names(forest)
     code = (forest.service.of * len(name.texts) + name.of) * 8 + forest.kind
     present, of = distinct(code, len(forest.service.texts) * len(name.texts) * 8)
     operations = [(forest.service.texts[c // 8 // len(name.texts)], int(c % 8), name.texts[c // 8 % len(name.texts)]) for c in present.tolist()]
