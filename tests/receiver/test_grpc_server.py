@@ -219,7 +219,10 @@ def test_senders_that_never_finish_are_cut_off_and_others_served() -> None:
         calls = [channel.stream_unary(TRACES, None, None).future(silent(), timeout=20) for _ in range(25)]
         time.sleep(0.3)
         assert call(channel, trace_request().SerializeToString()) == b""
-        assert {each.code() for each in calls} == {grpc.StatusCode.CANCELLED}
+        # cut off while they wait, or not let in because the others still do
+        codes = {each.code() for each in calls}
+        assert grpc.StatusCode.CANCELLED in codes
+        assert codes <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
         end.set()
 
 

@@ -23,6 +23,8 @@ FIRST_RETRY_SECONDS: Final = 2.0
 
 Short, because SDKs drop the data at once when the delay is longer than what is left of their export timeout (10 s).
 """
+MAX_WAITING_FOR_ROOM: Final = 8
+"""Messages that wait for room at once; further ones are refused, so that threads stay free for others."""
 _WEIGHT_OF_NEWEST: Final = 0.2
 
 
@@ -43,6 +45,8 @@ class Admission:
         self._clock = clock
         self._changed = threading.Condition()
         self._bytes = 0
+        self._reserved = 0
+        self._waiting_for_room = 0
         self._begun: dict[Slot, float] = {}
         self._closing = False
         self._seconds_held: float | None = None
@@ -53,11 +57,6 @@ class Admission:
         return self._bytes
 
     @property
-    def requests_in_flight(self) -> int:
-        """Count the requests being decoded or waiting now."""
-        return len(self._begun)
-
-    @property
     def closing(self) -> bool:
         """Say whether everything new is refused."""
         return self._closing
@@ -65,6 +64,36 @@ class Admission:
     def slot(self) -> Slot:
         """Give a slot that holds nothing yet; use it as a context manager."""
         return Slot(self)
+
+    def reserve(self, size: Callable[[], int], wait_seconds: float) -> Room:
+        """Reserve room for a message that cannot be counted as it comes; use it as a context manager.
+
+        Others are not refused because of it, they only wait to reserve: a message is mostly smaller than what must be reserved.
+
+        Args:
+            size: gives the bytes to reserve; asked again while there is no room.
+            wait_seconds: how long to wait for room.
+
+        Raises:
+            OverloadedError: there is none, all slots are taken, or `traced` is shutting down.
+        """
+        until = self._clock() + wait_seconds
+        with self._changed:
+            self._check()
+            while (wanted := size()) and self._bytes + self._reserved and self._bytes + self._reserved + wanted > self._max_bytes:
+                left = until - self._clock()
+                if left <= 0 or self._waiting_for_room >= MAX_WAITING_FOR_ROOM:
+                    self._refuse(f"{self._bytes} bytes are in flight and {self._reserved} reserved, as many as receiver.max_bytes_in_flight allows")
+                self._waiting_for_room += 1
+                self._changed.wait(left)
+                self._waiting_for_room -= 1
+                self._check()
+            self._reserved += wanted
+            return Room(self, wanted)
+
+    def is_overfull(self) -> bool:
+        """Say whether what is held and what is reserved exceed the bytes together: something came larger than expected."""
+        return self._bytes + self._reserved > self._max_bytes
 
     def check(self) -> None:
         """Refuse before a body is read, if the request would find no slot anyway.
@@ -79,6 +108,7 @@ class Admission:
         """Refuse everything new from now on; what holds a slot goes on."""
         with self._changed:
             self._closing = True
+            self._changed.notify_all()
 
     def wait_idle(self, timeout_seconds: float) -> bool:
         """Wait until no request holds a slot; say whether that came true in time."""
@@ -138,6 +168,42 @@ class Admission:
     def _let_go(self, size: int) -> None:
         with self._changed:
             self._bytes -= size
+            if self._waiting_for_room:
+                self._changed.notify_all()
+
+    def _resize(self, room: Room, size: int) -> None:
+        with self._changed:
+            if room.is_open:
+                self._reserved += size - room.size
+                room.size = size
+                if self._waiting_for_room:
+                    self._changed.notify_all()
+
+
+class Room:
+    """What is reserved for one message, until the block ends.
+
+    Attributes:
+        size: bytes.
+        is_open: false once the block has ended.
+    """
+
+    def __init__(self, admission: Admission, size: int) -> None:
+        """Keep what was reserved."""
+        self._admission = admission
+        self.size = size
+        self.is_open = True
+
+    def resize(self, size: int) -> None:
+        """Reserve so many bytes from now on, whether or not there is room; without effect after the block."""
+        self._admission._resize(self, size)  # noqa: SLF001 -- a room is the other half of its admission
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.resize(0)
+        self.is_open = False
 
 
 class Slot:

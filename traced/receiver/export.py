@@ -6,9 +6,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -16,7 +16,7 @@ import structlog
 
 from traced.errors import OverloadedError, TracedError
 from traced.model.batch import Batch, BatchConsumer, Receipt, Signal
-from traced.model.measurement import MeasurementConsumer
+from traced.model.measurement import MeasurementConsumer, Measurements
 from traced.receiver.admission import Admission
 from traced.receiver.encoding import delimited, number
 from traced.receiver.measuring import decode_metrics
@@ -37,7 +37,7 @@ which for hostile input is many times the request, would add up."""
 
 
 LARGE_BYTES: Final = 16 * 2**20
-"""A request beyond this is decoded while no other such is: what decoding takes is up to seven times the request."""
+"""A request beyond this is inflated and decoded while no other such is: what that takes is up to seven times the request."""
 
 
 _REJECTED: Final = {Signal.TRACES: "rejectedSpans", Signal.LOGS: "rejectedLogRecords", Signal.METRICS: "rejectedDataPoints"}
@@ -120,20 +120,21 @@ class Exporter:
         self._handing_over = 0
         self._stopped: Future[None] = Future()
 
-    def export(self, signal: Signal, transport: Transport, read: Callable[[], bytes]) -> Answer:
+    def export(self, signal: Signal, transport: Transport, read: Callable[[], bytes], announced_bytes: int = 0) -> Answer:
         """Take one request and wait until it is durable; the caller holds an admission slot.
 
         Args:
             signal: traces, logs or metrics.
             transport: the label for counters.
             read: gives the request as protobuf; what it raises is counted like an error of the decoder.
+            announced_bytes: how large the request is after decompression, as far as it says so itself.
 
         Raises:
             RefusedError: nothing was acknowledged; counted already.
         """
         started = time.monotonic()
         try:
-            answer = self._export(signal, transport, read)
+            answer = self._export(signal, transport, read, announced_bytes)
         except TracedError as error:
             raise self.refuse(error, signal, transport) from None
         except Exception:  # noqa: BLE001 -- the root of a transport's thread: a sender gets an answer whatever happens
@@ -160,14 +161,10 @@ class Exporter:
                 self._stopped.set_result(None)
             self._gate.wait_for(lambda: self._handing_over == 0, timeout_seconds)
 
-    def _export(self, signal: Signal, transport: Transport, read: Callable[[], bytes]) -> Answer:
-        with self._decoding:
-            body = read()
-            if signal is Signal.METRICS:
-                return self._measure(transport, body)
-            with self._decoding_large if len(body) > LARGE_BYTES else nullcontext():
-                batch = self._decoders[signal](body, self._limits)
-            del body
+    def _export(self, signal: Signal, transport: Transport, read: Callable[[], bytes], announced_bytes: int) -> Answer:
+        batch = self._decoded(signal, read, announced_bytes)
+        if isinstance(batch, Measurements):
+            return self._measure(transport, batch)
         rejected, altered = batch.rejected, batch.altered
         received, valid = batch.received, batch.items.num_rows
         if valid:
@@ -183,9 +180,26 @@ class Exporter:
             self._telemetry.altered_items.labels(signal.value, reason).inc(count)
         return Answer(signal, sum(rejected.values()), _message(signal, received, rejected, altered))
 
-    def _measure(self, transport: Transport, body: bytes) -> Answer:
+    def _decoded(self, signal: Signal, read: Callable[[], bytes], announced_bytes: int) -> Batch | Measurements:
+        with self._turn(announced_bytes):
+            body = read()
+            if len(body) <= LARGE_BYTES or announced_bytes > LARGE_BYTES:
+                return self._decode(signal, body)
+        # larger than it said: it queues again, with the large ones; holding no place meanwhile, which the one before it may need
+        with self._turn(len(body)):
+            return self._decode(signal, body)
+
+    def _decode(self, signal: Signal, body: bytes) -> Batch | Measurements:
+        return decode_metrics(body, self._limits) if signal is Signal.METRICS else self._decoders[signal](body, self._limits)
+
+    @contextmanager
+    def _turn(self, size: int) -> Iterator[None]:
+        """Wait until a request of so many bytes may be inflated and decoded."""
+        with self._decoding_large if size > LARGE_BYTES else nullcontext(), self._decoding:
+            yield
+
+    def _measure(self, transport: Transport, taken: Measurements) -> Answer:
         """Take a request of metrics: what is of use here is handed over, the rest is acknowledged and counted."""
-        taken = decode_metrics(body, self._limits)
         if taken.points and self._measurements is not None and not self._measurements.measured(taken.points):
             raise self._overloaded("too many data points wait for the analysis; none of this request was taken", RefusalReason.QUEUE_FULL)
         self._telemetry.accepted.labels(Signal.METRICS.value, transport.value).inc(len(taken.points))

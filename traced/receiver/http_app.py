@@ -18,9 +18,9 @@ from traced.errors import TracedError
 from traced.model.batch import Signal
 from traced.receiver.admission import Admission, Slot
 from traced.receiver.export import Answer, Exporter
-from traced.receiver.inflating import WINDOW_BITS, inflate
+from traced.receiver.inflating import IDENTITY, WINDOW_BITS, announced_size, inflate
 from traced.receiver.json_requests import logs_from_json, metrics_from_json, traces_from_json
-from traced.receiver.refusals import RefusalReason, RefusedError, Transport, too_large
+from traced.receiver.refusals import RefusalReason, RefusedError, Transport, incomplete, too_large
 from traced.receiver.status import RpcCode
 from traced.telemetry import Telemetry
 
@@ -66,7 +66,7 @@ class _Request:
 
     @property
     def coding(self) -> str:
-        return self.headers.get("content-encoding", "identity").strip().lower() or "identity"
+        return self.headers.get("content-encoding", "").strip().lower() or IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class OtlpApp:
         try:
             response = await self._respond(request, receive)
         except _DisconnectedError:
-            self._exporter.refuse(_incomplete(), request.signal, request.transport)
+            self._exporter.refuse(incomplete("the connection ended before the body did"), request.signal, request.transport)
             return
         except RefusedError as refusal:
             response = _refused(request, refusal)
@@ -139,7 +139,7 @@ class OtlpApp:
 
         def read() -> bytes:
             content = body
-            if request.coding != "identity":
+            if request.coding != IDENTITY:
                 content = inflate(body, request.coding, self._max_request_bytes, slot.hold)
                 slot.let_go(len(body))
             if request.transport is Transport.HTTP_JSON:
@@ -148,7 +148,7 @@ class OtlpApp:
                     self._telemetry.json_nonconformant.inc()
             return content
 
-        return self._exporter.export(signal, request.transport, read)
+        return self._exporter.export(signal, request.transport, read, announced_size(body, request.coding))
 
     async def _read(self, request: _Request, receive: Receive, slot: Slot) -> bytes:
         limit = self._max_request_bytes
@@ -237,17 +237,13 @@ def _check_head(request: _Request) -> Signal:
         raise RefusedError("only POST is allowed here", reason=RefusalReason.METHOD_NOT_ALLOWED, code=RpcCode.INVALID_ARGUMENT, status=405)
     if request.transport is Transport.HTTP:
         raise _unsupported("Content-Type must be application/x-protobuf or application/json")
-    if request.coding != "identity" and request.coding not in WINDOW_BITS:
+    if request.coding != IDENTITY and request.coding not in WINDOW_BITS:
         raise _unsupported("Content-Encoding must be gzip, deflate or identity")
     return request.signal
 
 
 def _unsupported(message: str) -> RefusedError:
     return RefusedError(message, reason=RefusalReason.UNSUPPORTED_MEDIA_TYPE, code=RpcCode.INVALID_ARGUMENT, status=415)
-
-
-def _incomplete() -> RefusedError:
-    return RefusedError("the connection ended before the body did", reason=RefusalReason.BODY_INCOMPLETE, code=RpcCode.INVALID_ARGUMENT)
 
 
 def _refused(request: _Request, refusal: RefusedError) -> _Response:

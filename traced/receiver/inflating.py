@@ -9,9 +9,14 @@ from typing import Final
 from traced.errors import InvalidRequestError
 from traced.receiver.refusals import too_large
 
-WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""Content codings to zlib's window bits; HTTP's deflate is the zlib format."""
+_GZIP_BITS: Final = 31
+WINDOW_BITS: Final = {"gzip": _GZIP_BITS, "x-gzip": _GZIP_BITS, "deflate": 15}
+"""Content codings to zlib's window bits; the deflate of HTTP and of gRPC is the zlib format."""
+IDENTITY: Final = "identity"
+DEFLATE: Final = "deflate"
 
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_DEFLATE_METHOD: Final = 8
 _FEED: Final = 64 * 1024
 _PIECE: Final = 256 * 1024
 _MAX_MEMBERS: Final = 1024
@@ -19,6 +24,26 @@ _MAX_MEMBERS: Final = 1024
 _SUSPECT_BYTES: Final = 2 * 2**20
 _SUSPECT_RATIO: Final = 16
 """Telemetry compresses 5 to 20 times. What exceeds both is measured to its end before more of it is kept."""
+
+
+def coding_of(body: bytes) -> str:
+    """Tell from its first bytes how a protobuf message is compressed.
+
+    gzip for certain: no message begins with a field of wire type 7. What could be deflate could also be a message that begins with a number
+    that OTLP does not know; whoever inflates it sees which it is.
+    """
+    if body[:2] == _GZIP_MAGIC:
+        return "gzip"
+    is_deflate = len(body) >= 2 and body[0] & 0x0F == _DEFLATE_METHOD and int.from_bytes(body[:2], "big") % 31 == 0
+    return DEFLATE if is_deflate else IDENTITY
+
+
+def announced_size(body: bytes, coding: str) -> int:
+    """Give how large a body says that it is after decompression, in bytes; at least as large as it is now.
+
+    gzip ends with the size of its last member, and deflate with nothing of the kind: a hint, which a hostile body does not give.
+    """
+    return max(len(body), int.from_bytes(body[-4:], "little") if WINDOW_BITS.get(coding) == _GZIP_BITS else 0)
 
 
 def inflate(body: bytes, coding: str, limit: int, hold: Callable[[int], None]) -> bytes:
