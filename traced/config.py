@@ -9,8 +9,9 @@ import contextlib
 import difflib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -89,11 +90,11 @@ class ReceiverSettings(Room):
     """Most spans (or log records, or envelopes) in one request; counted before parsing, since 4 KB of gzip can hold 2 million.
     One transaction of the hot segment must stay below 122,880 rows."""
     max_bytes_in_flight: int = Field(128 * 2**20, ge=2**20)
-    """Bytes of requests being decoded or waiting for their commit; above it senders are told to come back."""
+    """Bytes of requests being decoded or waiting for their commit; above it senders are told to come back. gRPC messages on their way reserve room in it."""
     max_requests_in_flight: int = Field(24, ge=1, le=1024)
     """Requests being decoded or waiting for their commit, all transports together."""
     request_timeout_seconds: float = Field(30.0, gt=0)
-    """How long an HTTP body may take to arrive, and how long a request may wait for its commit."""
+    """How long an HTTP body or a gRPC message may take to arrive, and how long a request may wait for its commit."""
 
 
 class StoreSettings(Room):
@@ -102,7 +103,7 @@ class StoreSettings(Room):
     data_dir: Path = Path("traced-data")
     """Where segments and sealed files lie."""
     durable: bool = True
-    """Whether an acknowledged batch is on disk. Off only for `traced analyze`, whose store lives as long as the command."""
+    """Whether an acknowledged batch is on disk. Nobody can set it: it is off for `traced analyze` alone, whose store lives as long as the command."""
     max_queue_bytes: int = Field(128 * 2**20, ge=2**20)
     """Bytes of decoded batches waiting for the writer."""
     seal_after_spans: int = Field(100_000, ge=100, le=1_000_000)
@@ -237,6 +238,15 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
+INTERNAL_SETTINGS: Final = frozenset({("store", "durable")})
+"""(room, setting) of what is no user's to choose: no document lists it, and `load` refuses anything but its default."""
+
+_SET_BY_KUBERNETES: Final = re.compile(r"TRACED_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_[A-Z]+(?:_PROTO|_PORT|_ADDR)?)?)")
+"""What every container is given for a Service that is named `traced`, or `traced-` and something."""
+_SURELY_MEANT: Final = 0.8
+"""How alike (difflib's ratio) a variable and a setting are that were meant to be the same."""
+
+
 def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = None) -> Settings:
     """Read the settings: flags over environment over file over defaults.
 
@@ -252,7 +262,7 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
     try:
         from_environment = Settings().model_dump(exclude_unset=True)
         merged = _merge(_merge(from_file, from_environment), flags or {})
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
         raise ConfigurationError(
             _explain(error),
@@ -263,20 +273,58 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
             f"the environment cannot be read: {error}",
             next_safe_actions=("Correct the variables TRACED_ROOM__SETTING of the room named above, and start again.",),
         ) from None
+    _check_internal(settings)
+    return settings
+
+
+def _check_internal(settings: Settings) -> None:
+    for room, name in INTERNAL_SETTINGS:
+        given: Room = getattr(settings, room)
+        if getattr(given, name) != type(given).model_fields[name].default:
+            raise ConfigurationError(
+                f"setting '{room}.{name}' cannot be changed: what is acknowledged is on disk",
+                next_safe_actions=(f"Remove {room}.{name} from the configuration file and TRACED_{room.upper()}__{name.upper()} from the environment.",),
+            )
 
 
 def _check_environment() -> None:
-    """Refuse `TRACED_ROOM__SETTING` of an unknown room.
+    """Refuse variables that were meant for a setting and would do nothing: an unknown room, or one underscore where two belong.
 
-    Names without a double underscore are left alone: Kubernetes sets TRACED_SERVICE_HOST and the like for a Service.
+    Other names are left alone: Kubernetes sets TRACED_SERVICE_HOST and the like, and others may have variables of their own.
     """
     for name in os.environ:
-        room, separator, _ = name.removeprefix("TRACED_").partition("__")
-        if name.startswith("TRACED_") and separator and room.lower() not in Settings.model_fields:
-            close = difflib.get_close_matches(room.lower(), Settings.model_fields, n=1)
+        if not name.upper().startswith("TRACED_"):
+            continue
+        rest = name.lower().removeprefix("traced_")
+        room, separator, _ = rest.partition("__")
+        if separator and room not in Settings.model_fields:
+            close = difflib.get_close_matches(room, Settings.model_fields, n=1)
             hint = f" (did you mean TRACED_{close[0].upper()}__…?)" if close else ""
-            msg = f"environment variable {name}: there is no room {room.lower()!r}{hint}"
-            raise ConfigurationError(msg, next_safe_actions=(f"Unset {name} or correct its name.",))
+            problem = f"there is no room {room!r}{hint}"
+        elif not separator and not _SET_BY_KUBERNETES.fullmatch(name.upper()) and (meant := _setting_meant(rest)):
+            problem = f"it is no setting (did you mean {meant}?)"
+        else:
+            continue
+        raise ConfigurationError(f"environment variable {name}: {problem}", next_safe_actions=(f"Unset {name} or correct its name.",))
+
+
+def _setting_meant(rest: str) -> str:
+    """Give the variable that one without a double underscore was meant to be, "" where it is none of ours.
+
+    Args:
+        rest: its name in lower case, without `traced_`; a room's name alone is none: it gives the whole room as JSON.
+    """
+    if rest in Settings.model_fields:
+        return ""
+    variables: dict[str, str] = {}
+    for room, field in Settings.model_fields.items():
+        settings: Any = field.annotation
+        for setting in settings.model_fields:
+            variables[setting] = variables[f"{room}_{setting}"] = f"TRACED_{room}__{setting}".upper()
+    close = difflib.get_close_matches(rest, variables, n=1, cutoff=_SURELY_MEANT)
+    if close:
+        return variables[close[0]]
+    return next((f"TRACED_{room.upper()}__…" for room in Settings.model_fields if rest.startswith(f"{room}_")), "")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

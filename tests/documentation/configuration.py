@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 import traced.config
 from traced.cli.options import listening
-from traced.config import Address, Room, Settings
+from traced.config import INTERNAL_SETTINGS, Address, Room, Settings
 
 UNITS = {"fraction": "share", "hosts": "list of names"}
 """Where the last word of a setting's name does not say its unit."""
@@ -36,7 +36,8 @@ INTRODUCTION = f"""# Configuration
 
 A setting is looked for in this order, and the first that has it counts: command line flag, environment variable, YAML file
 (`--config FILE`), default. All settings are read once and checked before anything is opened or bound; an unknown name is an
-error that names the nearest known one.
+error that names the nearest known one. So is a variable `TRACED_…` that looks like a setting and is none (`TRACED_ANALYSIS_SETTLE_SECONDS`,
+`TRACED_SETTLE_SECONDS`); what Kubernetes sets for a Service of the name `traced` (`TRACED_SERVICE_HOST`, `TRACED_PORT`, …) is ignored.
 
 ```yaml
 {EXAMPLE}```
@@ -112,7 +113,8 @@ def rooms() -> Iterator[tuple[str, str, list[Setting]]]:
         kind: Any = field.annotation
         if not issubclass(kind, Room):
             raise TypeError(f"{room} is no room")
-        settings = [Setting(room, name, one, documented[kind.__name__, name]) for name, one in kind.model_fields.items()]
+        shown = [(name, one) for name, one in kind.model_fields.items() if (room, name) not in INTERNAL_SETTINGS]
+        settings = [Setting(room, name, one, documented[kind.__name__, name]) for name, one in shown]
         yield room, inspect.getdoc(kind) or "", settings
 
 
