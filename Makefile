@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types laws check wheel-test bench crash differential docs eval late interop clean
+.PHONY: help run test lint types laws check wheel-test bench crash thorough differential docs eval late interop clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -57,6 +57,10 @@ bench: $(VENV)/.test ## speeds and sizes, one figure a line (about four minutes)
 
 crash: $(VENV)/.test ## kill -9 under load, 100 times (about eight minutes)
 	$(BIN)/python tests/crash/crash.py $(ARGS)
+
+thorough: $(VENV)/.test ## the tests that draw their input or inject faults, with more rounds (about ten minutes)
+	TRACED_THOROUGH=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/store/test_dedup.py tests/store/test_durability.py tests/graph/test_forest.py \
+	  tests/graph/test_contexts.py tests/analysis/test_settling.py tests/detectors/test_through_the_store.py $(ARGS)
 
 differential: $(VENV)/.test ## 5,000 generated requests a signal over gRPC, HTTP/protobuf and HTTP/JSON: the same rows (about five minutes)
 	TRACED_DIFFERENTIAL_ROUNDS=50 $(BIN)/python -m pytest -n $(JOBS) tests/receiver/test_transports_agree.py $(ARGS)

@@ -10,6 +10,7 @@ from arrivals import Watched, watched
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from spans import EPOCH
+from thorough import rounds
 
 CART = ["web SERVER a", "web CLIENT b<a", "cart SERVER c<b"]
 
@@ -239,7 +240,7 @@ LINES = [
 ]  # fmt: skip
 
 
-SLOW = settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=rounds(6, 30), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 """Without shrinking: each example takes a dozen passes."""
 
 

@@ -1,4 +1,4 @@
-"""The detectors' cases again, as OTLP bytes through the real decoder and store: they say the same."""
+"""The detectors' cases again, as OTLP bytes through the real decoder and store: they say the same. Of those in which nothing is said, a third is tried."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from looking import NOW, new_passes, place
 from spans import shared_workbench, spans
+from thorough import rounds
 
 from traced.analysis.settling import Settling
 from traced.config import StoreSettings
@@ -55,7 +56,7 @@ def test_every_case_says_the_same_of_what_was_received_and_stored(store: Store, 
     cases = importlib.import_module(f"test_{detector}")
     wrong = {}
     every = [(said, lines, expected) for said, (lines, expected) in cases.FIRES.items()]
-    every += [(said, lines, None) for said, lines in cases.STAYS_SILENT.items()]
+    every += [(said, lines, None) for said, lines in list(cases.STAYS_SILENT.items())[:: rounds(3, 1)]]
     for number, (said, lines, expected) in enumerate(every):
         found = _found(store, detector, number, lines)
         # of two clocks one occurrence is expected, whichever span it stands at

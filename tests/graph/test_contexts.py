@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from spans import EPOCH, spans
+from thorough import rounds
 
 from traced.graph import relation, trace_state
 from traced.graph.calls import Naming
@@ -22,7 +23,7 @@ from traced.graph.floods import MAX_INTERNAL, MAX_SHORT, MIN_SIBLINGS, SHORT_NAN
 from traced.graph.forest import Forest
 from traced.model.span import FLAGS_HAS_IS_REMOTE, MAX_TIME_UNIX_NANO, SpanKind
 
-QUICK = settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=rounds(10, 50), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 TABLES = ("pass_leaks", "pass_crowds", "pass_truncated", "pass_samplings", "pass_floods")
 SCHEMA = spans("web SERVER a").staged().schema
 MILLISECOND = 10**6

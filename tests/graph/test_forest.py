@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from looking import look, new_passes
 from spans import Spans, first_look, parse, spans
+from thorough import rounds
 
 from traced.graph.columns import climb, rows_in_loops
 from traced.graph.forest import Forest, trace_summary
 from traced.model.span import SpanKind
 
 Facts = dict[tuple[str, str, str, str], dict[str, Any]]
-QUICK = settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=rounds(10, 50), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 
 
 def forest_of(*lines: str) -> tuple[Forest, Facts]:

@@ -7,6 +7,7 @@ import random
 import pyarrow as pa
 import pytest
 from store_parts import crash, expected, freeze, held, make_batch, make_logs, metric, open_store, store_all
+from thorough import rounds
 
 from traced.store.store import Store
 
@@ -54,7 +55,7 @@ def test_a_partly_new_batch_adds_only_what_is_new(tmp_path):
         assert held(store) == expected([1], 30)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(rounds(1, 3)))
 def test_every_batch_sent_five_times_in_random_order_across_seals_restarts_and_crashes_is_there_once(tmp_path, seed):
     rng = random.Random(seed)
     sends = [n for n in range(1, 41) for _ in range(5)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from store_parts import expected, held, metric, open_store
+from thorough import THOROUGH
 
 PROCESS = Path(__file__).with_name("storing_process.py")
 
@@ -89,10 +90,13 @@ def test_a_new_segment_is_in_its_directory_for_good_before_its_first_acknowledge
     assert created < synced < acked
 
 
+FAULTS = [("fdatasync", 8), ("fdatasync", 20), ("fdatasync", 33), ("fsync", 9), ("fsync", 13), ("rename", 5), ("rename", 6)]
+EVERY_FAULT = [(call, when, error) for call, when in FAULTS for error in ("EIO", "ENOSPC")]
+
+
 @needs_strace
 @pytest.mark.slow
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-@pytest.mark.parametrize(("call", "when"), [("fdatasync", 8), ("fdatasync", 20), ("fdatasync", 33), ("fsync", 9), ("fsync", 13), ("rename", 5), ("rename", 6)])
+@pytest.mark.parametrize(("call", "when", "error"), EVERY_FAULT if THOROUGH else EVERY_FAULT[1::3])
 def test_a_failed_system_call_costs_no_acknowledged_batch_and_no_restart(tmp_path, call, when, error):
     under = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}")
     with storing(tmp_path, 40, "seal_after_spans=100", under=under) as process:
