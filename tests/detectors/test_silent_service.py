@@ -42,6 +42,11 @@ FIRES: Fires = {
         many(30, "web CLIENT a addr=pay status=200", "pay-proxy SERVER b<a name=in", "pay-proxy CLIENT c<b addr=pay status=200"),
         {f"m{n}:c": {"service": "pay", "peer": "pay-proxy"} for n in range(30)},
     ),
+    "by a driver that serves nobody": (many(30, "driver CLIENT b addr=pay status=200"), every(30, {"service": "pay", "peer": "driver"})),
+    "within what a service that serves requests does of its own": (
+        [*many(30, "report INTERNAL a", "report CLIENT b<a addr=pay status=200"), *many(3, "report SERVER s")],
+        every(30, {"service": "pay", "peer": "report"}),
+    ),
     "named by nothing but its RPC": (many(30, "web CLIENT b name=/geo.Geo/Nearby"), every(30, {"service": "geo", "called_as": ""})),
     "errors of its own are answers too": (many(30, "web CLIENT b addr=pay status=500 err"), every(30, {"service": "pay"})),
     "it answered with spans, and an hour later none of 40 calls": (
@@ -60,6 +65,10 @@ STAYS_SILENT: Silent = {
     "a public name": many(40, "web CLIENT b addr=api.stripe.com status=200"),
     "a public name behind an alias": many(40, "web CLIENT b peer=payments addr=api.stripe.com status=200"),
     "a public address": many(40, "web CLIENT b addr=8.8.8.8 status=200"),
+    "heart-beats of a service that serves requests": [
+        *many(40, "account CLIENT b addr=registry.internal name=PUT status=200"),
+        *many(3, "account SERVER a name=/accounts"),
+    ],
     "the caller's own host": many(40, "web CLIENT b addr=localhost status=200"),
     "a cloud's metadata service": many(40, "web CLIENT b addr=169.254.169.254 status=200"),
     "calls that only fail to reach anybody": many(40, "web CLIENT b addr=pay err error=ECONNREFUSED"),

@@ -18,7 +18,8 @@ How to fix:
 
 When it is wrong:
     Databases, brokers and caches are left out where their client's span says so; one that is called over plain HTTP is not told from a service. Left out
-    too are public addresses and names, and the caller's own host. An alias in `service.peer.name` that is not the service's own name hides a service
+    too are public addresses and names, the caller's own host, and calls that begin a trace of a service that else serves requests: heart-beats and
+    registrations, for which no request waits. An alias in `service.peer.name` that is not the service's own name hides a service
     that does report, until one call by that alias is answered. Where everything of the service is sampled out it looks silent.
 """
 

@@ -44,14 +44,15 @@ or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its
 
 @dataclass(slots=True)
 class _Service:
-    """When a service last began a span, and the calls that it answered without one since: when each began, and its place."""
+    """When a service last began a span, the calls that it answered without one since (when each began, and its place), and whether it serves calls."""
 
     last: int = 0
+    serves: bool = False
     calls: set[tuple[int, ...]] = field(default_factory=set)
 
 
 _ALIKE: Final = ("service_name", "called", "peer_name", "outcome", "kind", "messaging_system", "server_address", "without")
-"""What calls that nobody ever answered have in common that are judged alike; the first three name the call."""
+"""What calls that nobody ever answered have in common that are judged alike, beside whether they begin their trace; the first three name the call."""
 _Verdict = tuple[bool, str, str, str, str, int, int]
 
 
@@ -68,10 +69,12 @@ class Callees:
         forest = made.forest
         last = np.zeros(len(forest.service.texts), np.int64)
         np.maximum.at(last, forest.service.of, forest.start)
+        serving = set(used(forest.service.of[forest.receiving]))
         for code in used(forest.service.of[~forest.nameless]):
             text = forest.service.texts[code]
             known = self._services.setdefault(text, _Service())
             self._services.move_to_end(text)
+            known.serves |= code in serving
             if last[code] > known.last:
                 known.last = int(last[code])
                 known.calls = {call for call in known.calls if call[0] > known.last}
@@ -83,7 +86,8 @@ class Callees:
         """Give lonely callers (rows of HALVES) with what is known of their callees (LONELY)."""
         if not lonely.num_rows:
             return LONELY.empty_table()
-        alike = list(zip(*(lonely.column(name).to_pylist() for name in _ALIKE), strict=True))
+        begins = (np.asarray(lonely.column("parent_span_id")) == 0).tolist()
+        alike = list(zip(*(lonely.column(name).to_pylist() for name in _ALIKE), begins, strict=True))
         answering = {key: history.answered(key[:3]) for key in dict.fromkeys(alike)}
         owed = [at for at, key in enumerate(alike) if answering[key]]
         rows = dict(zip(owed, lonely.take(pa.array(owed, pa.int64())).to_pylist(), strict=True))
@@ -91,7 +95,7 @@ class Callees:
         unanswered = history.unanswered()
         # of calls that nobody ever answered all that are alike are judged alike: there may be thousands
         common = {
-            key: self._facts(dict(zip(_ALIKE, key, strict=True)), callees, unanswered, history, samplers, parts)
+            key: self._facts({"parent_span_id": int(not key[-1]), **dict(zip(_ALIKE, key, strict=False))}, callees, unanswered, history, samplers, parts)
             for key, callees in answering.items()
             if not callees
         }
@@ -129,9 +133,14 @@ class Callees:
         # a sidecar before the silent service answers to its name; what it calls by that name is the service itself
         reached = history.reached(peer)
         others = bool(reached) and row["service_name"] not in reached
-        if not peer or callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services:
+        if not peer or callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services or self._beats(row):
             return "", "", 0, 0
         return service_of(peer), "", silent, 0
+
+    def _beats(self, row: Mapping[str, Any]) -> bool:
+        """Say whether a call is outside all that its service was asked for, as heart-beats and registrations are: no request waits there."""
+        caller = self._services.get(row["service_name"])
+        return row["parent_span_id"] == 0 and caller is not None and caller.serves
 
 
 def service_of(peer: str) -> str:
