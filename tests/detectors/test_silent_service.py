@@ -30,6 +30,12 @@ def every(number: int, facts: dict[str, object], trace: str = "m") -> dict[str, 
     return {f"{trace}{n}:b": facts for n in range(number)}
 
 
+def apart(seconds: int, number: int = 400, lost: int = 10) -> list[str]:
+    """Give calls to a service whose clock is so many seconds off, twenty a second; one in `lost` has no answer."""
+    calls = [f"web CLIENT c{n}:b addr=cart status=200 +{60_000 + 50 * n}ms ~20ms" for n in range(number)]
+    return calls + [f"cart SERVER c{n}:c<b +{60_001 + 50 * n + 1000 * seconds}ms ~18ms" for n in range(number) if n % lost]
+
+
 FIRES: Fires = {
     "a service that nobody ever saw a span of": (CALLED, every(31, FIRST["m0:b"])),
     "a name given by hand": (many(30, "web CLIENT b peer=pay status=200"), every(30, {"service": "pay", "peer": "web"})),
@@ -53,9 +59,15 @@ FIRES: Fires = {
         [*TALKED, *later(40, "web CLIENT b addr=cart status=200")],
         every(40, {"service": "cart", "peer": "web", "cause": "went_silent", "level": Level.VIOLATION}, "later"),
     ),
+    "it fell silent, and its clock was 30 s ahead": (
+        [*apart(30, 40, 100)[1:], *(f"web CLIENT later{n}:b addr=cart status=200 +{63_000 + 50 * n}ms ~20ms" for n in range(40))],
+        every(40, {"service": "cart", "cause": "went_silent"}, "later"),
+    ),
 }
 
 STAYS_SILENT: Silent = {
+    "its clock is 30 s behind, and one in ten of its spans is lost": apart(-30),
+    "its clock is 30 s ahead, and one in ten of its spans is lost": apart(30),
     "29 calls are too few": many(29, "web CLIENT b addr=pay status=200"),
     "every call is answered with a span": TALKED,
     "one of 41 calls is": [*many(40, "web CLIENT b addr=pay"), "web CLIENT b addr=pay", "pay SERVER c<b"],
@@ -119,6 +131,16 @@ def test_who_begins_to_report_is_silent_no_more() -> None:
     passes.run(spans("web CLIENT new:b addr=pay status=200", "pay SERVER new:c<b").settled(), NOW + 60)
     more = passes.run(spans(*(f"web CLIENT u{n}:b addr=pay status=200" for n in range(40))).settled(), NOW + 120)
     assert DETECTOR not in {o.id for o in more.occurrences}
+
+
+def test_a_clock_that_was_set_right_delays_nothing_after_two_hours() -> None:
+    passes = new_passes()
+    passes.run(spans(*apart(-30, 40, 100)).settled(), NOW)
+    later = [f"web CLIENT later{n}:b addr=cart status=200 +{63_000 + 50 * n}ms ~20ms" for n in range(40)]
+    for hour, told in ((1.1, False), (2.2, True)):
+        passes.run(spans(*apart(0, 40, 100)).settled(), NOW + 3600 * hour)
+        outcome = passes.run(spans(*later).settled(), NOW + 3600 * hour + 60)
+        assert (DETECTOR in {o.id for o in outcome.occurrences}) is told, hour
 
 
 @pytest.mark.parametrize("address", ["api.stripe.com", "8.8.8.8", "2606:4700::1111", "shop.example.org.", "cart.shop"])

@@ -102,7 +102,7 @@ class Waiting:
         mangled = MATCHES.empty_table()
         try:
             if new is not None:
-                self.callees.learn(new.made)
+                self.callees.learn(new.made, new.now)
                 self.links.come(new.made, new.again, new.fresh, until, new.now)
                 mangled = self.propagation.come(new.made, new.seen, new.again, until, self._known)
                 self._absences.parts.learn(self.propagation.came)

@@ -12,21 +12,27 @@ import pyarrow as pa
 
 from traced.graph.addresses import outside, own_host
 from traced.graph.called import callee_name
+from traced.graph.calls import CONNECTION_TYPES
 from traced.graph.causes import WENT_SILENT
-from traced.graph.columns import used
+from traced.graph.columns import combined, used
 from traced.graph.halves import HALVES
 from traced.graph.history import History
 from traced.graph.parts import Parts
 from traced.graph.relation import Relation
 from traced.graph.responses import answered_by_service, responded
 from traced.graph.sampling import Samplers
+from traced.graph.windows import turned
+from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
 
 MIN_CALLS: Final = 30
 """Calls that were answered without a span from which on their callee is silent."""
 MAX_SERVICES: Final = 5_000
 MAX_CALLS: Final = 1_000
+MAX_CALLERS: Final = 256
+"""Callers of one service whose clocks are held against its own."""
 
+_CALL: Final = CONNECTION_TYPES.index(ConnectionType.CALL)
 _FACTS: Final = {
     "responded": pa.bool_(),
     "sampled": pa.string(),
@@ -44,11 +50,31 @@ or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its
 
 @dataclass(slots=True)
 class _Service:
-    """When a service last began a span, the calls that it answered without one since (when each began, and its place), and whether it serves calls."""
+    """What is known of one service.
+
+    Attributes:
+        last: when it last began a span, by its own clock (unix ns).
+        serves: it has spans that serve calls.
+        calls: those that it answered without a span since: who called, when that began by the caller's clock, and the caller's place.
+        behind, behind_before: by caller, how much later by the caller's clock a call ended at most than its span here by this service's clock (ns), in
+            the present window and in the one before. No response takes less than no time, so this bounds what the two clocks differ by.
+    """
 
     last: int = 0
     serves: bool = False
-    calls: set[tuple[int, ...]] = field(default_factory=set)
+    calls: set[tuple[str, int, int, int, int]] = field(default_factory=set)
+    behind: dict[str, int] = field(default_factory=dict)
+    behind_before: dict[str, int] = field(default_factory=dict)
+
+    def began_last(self, caller: str) -> int | None:
+        """Give the latest time, by a caller's clock, at which the last span can have begun; None where none of its calls was answered."""
+        known = [behind[caller] for behind in (self.behind, self.behind_before) if caller in behind]
+        return self.last + max(known) if known else None
+
+    def since(self, caller: str, start: int) -> bool:
+        """Say whether a call began after the service's last span, whatever their clocks."""
+        last = self.began_last(caller)
+        return last is not None and start > last
 
 
 _ALIKE: Final = ("service_name", "called", "peer_name", "outcome", "kind", "messaging_system", "server_address", "without")
@@ -62,10 +88,14 @@ class Callees:
     def __init__(self) -> None:
         """Start knowing nothing."""
         self._services: OrderedDict[str, _Service] = OrderedDict()
+        self._turned = 0.0
         self.dropped = 0
 
-    def learn(self, made: Relation) -> None:
-        """Note the last span of each service of a pass."""
+    def learn(self, made: Relation, now: float) -> None:
+        """Note the last span of each service of a pass, and what bounds the clocks of services; `now` in unix seconds."""
+        self._turned, over = turned(self._turned, now)
+        for known in self._services.values() if over else ():
+            known.behind, known.behind_before = {}, known.behind
         forest = made.forest
         last = np.zeros(len(forest.service.texts), np.int64)
         np.maximum.at(last, forest.service.of, forest.start)
@@ -75,12 +105,32 @@ class Callees:
             known = self._services.setdefault(text, _Service())
             self._services.move_to_end(text)
             known.serves |= code in serving
-            if last[code] > known.last:
-                known.last = int(last[code])
-                known.calls = {call for call in known.calls if call[0] > known.last}
+            known.last = max(known.last, int(last[code]))
+        self._learn_clocks(made)
+        for code in used(forest.service.of[~forest.nameless]):
+            known = self._services[forest.service.texts[code]]
+            known.calls = {call for call in known.calls if known.since(call[0], call[1])}
         while len(self._services) > MAX_SERVICES:
             self._services.popitem(last=False)
             self.dropped += 1
+
+    def _learn_clocks(self, made: Relation) -> None:
+        """Note of each pair of services how much later a call ended at its caller than where it was answered."""
+        forest, calls = made.forest, made.calls
+        both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0))
+        both = both[(calls.connection[both] == _CALL) & (forest.kind[calls.client_row[both]] == SpanKind.CLIENT)]
+        client, server = calls.client_row[both], calls.server_row[both]
+        edge, first = combined(forest.service.of[client], forest.service.of[server])
+        behind = np.full(len(first), np.iinfo(np.int64).min)
+        np.maximum.at(behind, edge, forest.end[client] - forest.end[server])
+        texts = forest.service.texts
+        for at, most in zip(first.tolist(), behind.tolist(), strict=True):
+            caller, callee = (texts[forest.service.of[rows[at]]] for rows in (client, server))
+            known = self._services[callee].behind if callee in self._services else {}
+            if caller in known or len(known) < MAX_CALLERS:
+                known[caller] = max(most, known.get(caller, most))
+            else:
+                self.dropped += 1
 
     def judge(self, lonely: pa.Table, history: History, samplers: Samplers, parts: Parts) -> pa.Table:
         """Give lonely callers (rows of HALVES) with what is known of their callees (LONELY)."""
@@ -107,9 +157,11 @@ class Callees:
         """Note calls that were answered without a span after their callee's last one."""
         for row, callees in zip(rows, answering, strict=True):
             known = self._services.get(next(iter(callees))) if len(callees) == 1 else None
-            start = row["start_time_unix_nano"]
-            if known is not None and _is_call(row) and start > known.last and len(known.calls) < MAX_CALLS and answered_by_service(row["outcome"]):
-                known.calls.add((start, row["trace_id_high"], row["trace_id_low"], row["span_id"]))
+            if known is None or len(known.calls) >= MAX_CALLS or not _is_call(row) or not answered_by_service(row["outcome"]):
+                continue
+            caller, start = row["service_name"], row["start_time_unix_nano"]
+            if known.since(caller, start):
+                known.calls.add((caller, start, row["trace_id_high"], row["trace_id_low"], row["span_id"]))
 
     def _facts(
         self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
@@ -126,7 +178,7 @@ class Callees:
         if len(callees) == 1:
             name = next(iter(callees))
             known = self._services.get(name)
-            if known is not None and len(known.calls) >= MIN_CALLS and row["start_time_unix_nano"] > known.last:
+            if known is not None and len(known.calls) >= MIN_CALLS and known.since(row["service_name"], row["start_time_unix_nano"]):
                 return name, WENT_SILENT, len(known.calls), known.last
             return "", "", 0, 0
         silent = unanswered.get(peer, 0)
