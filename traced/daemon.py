@@ -154,7 +154,8 @@ class Daemon:
         last = counts.gauge("traced_receiver_last_arrival_timestamp_seconds")
         return Status(
             version=__version__,
-            alive=self.analysis.alive and self.store.alive,
+            # a server that is not started yet, or is being stopped, needs no restart
+            alive=self.analysis.alive and self.store.alive and not (self._running and self.receiver.ended),
             ready=not reasons,
             not_ready_reasons=reasons,
             otlp_grpc=self.receiver.grpc_address,
@@ -201,6 +202,8 @@ class Daemon:
             reasons.append(f"{refusal.reason}: {refusal.message}")
         if not self.analysis.alive:
             reasons.append("the analysis does not run")
+        if self._running:
+            reasons.extend(f"{server} is not served any more" for server in self.receiver.ended)
         return tuple(reasons)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -310,7 +311,8 @@ class AsgiServer:
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run something on the server's loop, if it runs."""
         if self._server is not None and self._server.loop is not None:
-            self._server.loop.call_soon_threadsafe(callback)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._server.loop.call_soon_threadsafe(callback)
 
     @property
     def alive(self) -> bool:

@@ -181,7 +181,8 @@ class _Api:
         status = await self._view(self._sources.status.status)
         if status.alive:
             return json_response({"alive": True})
-        return _unavailable("not_alive", ("a thread that must run has ended",), "Restart the daemon; its log says which thread ended and why.")
+        reasons = ("a thread that must run has ended", *status.not_ready_reasons)
+        return _unavailable("not_alive", reasons, "Restart the daemon; its log says more.")
 
     async def readyz(self, _: Request) -> Response:
         """Answer 200 when the daemon can take and answer requests, else 503 with the reasons."""

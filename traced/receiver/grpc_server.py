@@ -8,6 +8,7 @@ runs before the message came: it can refuse without reading, and a sender that n
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -60,6 +61,13 @@ def _options(max_request_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
+def _started_by(start: Callable[[], None]) -> tuple[threading.Thread, ...]:
+    """Start a server; give the thread in which gRPC answers calls. It has no other handle, and when it ends, calls just hang."""
+    before = set(threading.enumerate())
+    start()
+    return tuple(thread for thread in threading.enumerate() if thread not in before and thread.name.endswith("(_serve)"))
+
+
 class GrpcServer:
     """Listens from `start` to `stop`."""
 
@@ -79,6 +87,7 @@ class GrpcServer:
         self._threads = ThreadPoolExecutor(settings.max_requests_in_flight + SPARE_THREADS, thread_name_prefix="otlp-grpc")
         self._arrivals = Arrivals(admission, settings)
         self._server: grpc.Server | None = None
+        self._serving: tuple[threading.Thread, ...] = ()
         self.address = ""
         """HOST:PORT really bound, once started."""
 
@@ -100,10 +109,16 @@ class GrpcServer:
             raise self._endpoint.taken(str(error)) from None
         if not port:
             raise self._endpoint.taken("gRPC cannot bind it")
-        server.start()
+        self._serving = _started_by(server.start)
         self._arrivals.start(port)
         self._server = server
         self.address = self._endpoint.at(port)
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls are served: the server was not stopped, and its threads run."""
+        # waiting for the end times out as long as there is none
+        return self._server is not None and self._server.wait_for_termination(0) and self._arrivals.alive and all(t.is_alive() for t in self._serving)
 
     def stop(self, grace_seconds: float) -> None:
         """Take no more calls, wait so long for answers under way, then cancel; afterwards the port is free."""

@@ -20,6 +20,11 @@ class HttpServer:
         """Give HOST:PORT really bound, once started."""
         return self._server.address
 
+    @property
+    def alive(self) -> bool:
+        """Whether requests are served."""
+        return self._server.alive
+
     def start(self) -> None:
         """Bind and serve.
 

@@ -81,6 +81,12 @@ class Receiver:
         """Give HOST:PORT where OTLP/HTTP really listens."""
         return self._http.address
 
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """Name the servers that do not run; between `start` and `stop` there should be none."""
+        servers = (("OTLP/gRPC", self._grpc.alive), ("OTLP/HTTP", self._http.alive))
+        return tuple(name for name, alive in servers if not alive)
+
     def start(self) -> None:
         """Bind both ports and serve; when one cannot be bound, the other is closed again.
 
