@@ -49,6 +49,7 @@ class Damaged:
         repeated: uids that arrive twice.
         conflicting: uids whose span id another span of their trace has as well.
         skewed: hosts whose clock is wrong.
+        disagreeing: uids that carry another randomness than their trace.
     """
 
     spans: tuple[Span, ...]
@@ -57,6 +58,7 @@ class Damaged:
     repeated: frozenset[int] = frozenset()
     conflicting: frozenset[int] = frozenset()
     skewed: frozenset[str] = frozenset()
+    disagreeing: frozenset[int] = frozenset()
 
 
 def undamaged(clean: TraceSet) -> Damaged:

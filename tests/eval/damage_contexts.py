@@ -38,6 +38,14 @@ def of_a_process(clean: TraceSet, rng: random.Random, side: int) -> Damaged:
     return _sever(clean, rng, Cut.NEW_TRACE, (u for u in uids if process(u) == chosen))
 
 
+def of_a_callee_half(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
+    """A share of the traces gets half a trace id in all calls of one service, several of one trace among them."""
+    _, service = busy_edge(clean, rng)
+    traces = {trace for trace in sorted({s.trace_id for s in clean.spans}) if rng.random() < share}
+    uids = (u for (_, callee), some in by_edge(clean).items() if callee == service for u in some)
+    return _sever(clean, rng, Cut.HALF, (u for u in uids if clean.spans[u].trace_id in traces))
+
+
 def of_consumers(clean: TraceSet, rng: random.Random, how: Cut, share: float) -> Damaged:
     """A share of all consumers below a PRODUCER gets its context changed."""
     uids = [u for some in by_edge(clean).values() for u in some if clean.spans[u].kind is Kind.CONSUMER and clean.spans[u].parent_span_id]

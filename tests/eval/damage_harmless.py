@@ -27,6 +27,19 @@ def skewed(clean: TraceSet, rng: random.Random, offset_ms: float) -> Damaged:
     return replace(whole, spans=spans, skewed=frozenset({host}))
 
 
+def drifting(clean: TraceSet, rng: random.Random, offset_ms: float, drift_ms: float) -> Damaged:
+    """The clock of one host is ahead, and runs a little faster: at the end by `drift_ms` more than at the beginning."""
+    whole = undamaged(clean)
+    host = rng.choice(sorted({s.resource.host for s in whole.spans}))
+    first, last = min(s.start for s in whole.spans), max(s.end for s in whole.spans)
+
+    def ahead(at: int) -> int:
+        return at + round((offset_ms + drift_ms * (at - first) / (last - first)) * MILLISECOND)
+
+    spans = tuple(replace(s, start=ahead(s.start), end=ahead(s.end)) if s.resource.host == host else s for s in whole.spans)
+    return replace(whole, spans=spans, skewed=frozenset({host}))
+
+
 def exported_twice(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
     """Some spans are sent again right away: the answer to their export got lost."""
     whole = undamaged(clean)

@@ -24,6 +24,16 @@ def batch(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
     return lose(clean, _lost(spans[first : first + max(3, round(len(spans) * share))]))
 
 
+def batches(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
+    """Two services lose a batch each, at times of their own: all spans of some traces, as a sampler would drop them."""
+    lost: list[Span] = []
+    for service in sorted({s.service for s in clean.spans if s.parent_span_id}, key=lambda _: rng.random())[:2]:
+        spans = sorted((s for s in clean.spans if s.service == service), key=lambda s: s.end)
+        first = rng.randrange(max(1, round(len(spans) * (1 - share))))
+        lost += spans[first : first + max(3, round(len(spans) * share))]
+    return lose(clean, _lost(lost))
+
+
 def queue_full(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
     """For a while one instance ends more spans than its queue takes, and loses half of them."""
     spans = _of_an_instance(clean, rng)

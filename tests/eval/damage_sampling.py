@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from dataclasses import replace
 
-from .damage import Damaged, lose
+from .damage import Damaged, busy_service, lose
 from .traces import Fate, Span, TraceSet
 
 _RANDOM_BITS = 56
@@ -32,6 +32,19 @@ def consistent(clean: TraceSet, rng: random.Random) -> Damaged:
         return replace(span, trace_state=f"ot=th:{digits}")
 
     return lose(clean, dropped, rewrite)
+
+
+def disagreeing(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
+    """All traces carry a randomness of their own; one service draws a new one for a share of those that it takes part in."""
+    service = busy_service(clean, rng)
+    drawn = {trace: f"{rng.getrandbits(_RANDOM_BITS):014x}" for trace in sorted({s.trace_id for s in clean.spans})}
+    other = {trace: f"{rng.getrandbits(_RANDOM_BITS):014x}" for trace in drawn if rng.random() < share}
+    chosen = frozenset(s.uid for s in clean.spans if s.service == service and s.trace_id in other)
+
+    def rewrite(span: Span) -> Span:
+        return replace(span, trace_state=f"ot=rv:{(other if span.uid in chosen else drawn)[span.trace_id]}")
+
+    return replace(lose(clean, {}, rewrite), disagreeing=chosen)
 
 
 def ratio(clean: TraceSet, rng: random.Random) -> Damaged:

@@ -86,5 +86,11 @@ def other_contexts(after: Aftermath) -> Iterator[Claim]:
     for uid, how in after.cuts.items():
         if how is Cut.LEAKED:
             yield expected("leaked_context", after.key(uid))
-    if Fate.SAMPLED in after.fates.values():
+    disagreeing: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for uid in after.damaged.disagreeing:
+        if uid in after.here:
+            disagreeing[after.here[uid].trace_id, after.was(uid).service].add(after.key(uid))
+    for keys in disagreeing.values():
+        yield Expected("inconsistent_sampling", frozenset(keys))
+    if disagreeing or Fate.SAMPLED in after.fates.values():
         yield allowed("inconsistent_sampling", None)
