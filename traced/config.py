@@ -158,7 +158,7 @@ class FindingsSettings(Room):
     """Open findings. Where there are so many, the mildest makes room for a worse one, first the one found least lately; what goes, or finds no room,
     is counted as dropped."""
     max_occurrences: int = Field(100_000, ge=100)
-    """Occurrences remembered for withdrawal; the oldest are forgotten first and counted."""
+    """Occurrences remembered for withdrawal. Where there are more, the findings that have the most forget their oldest, which is counted."""
     examples: int = Field(5, ge=1, le=50)
     """Example traces kept with a finding."""
     resolve_after_seconds: float = Field(3600.0, gt=0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from traced.config import FindingsSettings
 from traced.findings.ledger import Ledger, Wording
+from traced.findings.open import fair_share
 from traced.model.occurrence import Level, Occurrence
 from traced.telemetry import Telemetry
 
@@ -234,7 +235,7 @@ def test_occurrences_above_the_limit_are_forgotten_and_counted_but_their_finding
     telemetry = Telemetry()
     book = ledger(telemetry, max_occurrences=100)
     book.record([found((0, n), n + 1) for n in range(250)], (), NOTHING, 5.0)
-    assert dropped(telemetry, "max_occurrences") == 150
+    assert dropped(telemetry, "max_occurrences") == 155  # some are left free
     assert [f.count for f in book.findings()] == [250]
     assert book.of_trace((0, 0)) == ()
     assert len(book.of_trace((0, 249))) == 1
@@ -242,6 +243,42 @@ def test_occurrences_above_the_limit_are_forgotten_and_counted_but_their_finding
     book.record([], {(0, 0), (0, 249)}, NOTHING, 6.0)
     (finding,) = book.findings()
     assert (finding.count, finding.first_seen_unix_nano) == (249, 101)
+
+
+def test_a_flood_of_one_finding_pushes_out_no_occurrence_of_another() -> None:
+    book = ledger(max_occurrences=200)
+    few = [found((1, n)) for n in range(20)]
+    book.record(few, (), NOTHING, 5.0)
+    for at in range(30):
+        mine = [found((2, 100 * at + n), id="parent_loop") for n in range(100)]
+        book.record([*mine, *(found((3, 100 * at + n), service="web") for n in range(50))], (), NOTHING, 6.0 + at)
+    assert book._remembered <= 200
+    assert {o.trace_id for o in few} <= traces(book)
+    book.record([], {o.trace_id for o in few}, NOTHING, 99.0)
+    assert sorted(f.count for f in book.findings()) == [1500, 3000]
+
+
+def test_of_a_trace_with_several_findings_only_those_that_overflow_are_forgotten() -> None:
+    telemetry = Telemetry()
+    book = ledger(telemetry, max_occurrences=100)
+    book.record([found(), found((0, 1), id="parent_loop"), found(id="parent_loop")], (), NOTHING, 5.0)
+    book.record([found((5, n), id="parent_loop") for n in range(200)], (), NOTHING, 6.0)
+    assert [o.id for o in book.of_trace(ONE)] == ["orphan_span"]
+    assert book._remembered == sum(len(book.of_trace(t)) for t in traces(book)) == 95
+    assert dropped(telemetry, "max_occurrences") == 203 - 95
+
+
+def test_where_there_are_more_findings_than_room_the_oldest_go() -> None:
+    book = ledger(max_occurrences=100)
+    book.record([found((0, n), service=f"s{n}") for n in range(150)], (), NOTHING, 5.0)
+    assert traces(book) == {(0, n) for n in range(55, 150)}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "room", "share"), [([], 10, 0), ([3, 4], 10, 4), ([1, 50, 60], 41, 20), ([100], 95, 95), ([1, 1, 1], 2, 0), ([5, 5, 90], 40, 30)]
+)
+def test_small_groups_stay_whole_and_the_large_ones_share_the_rest(numbers: list[int], room: int, share: int) -> None:
+    assert fair_share(numbers, room) == share
 
 
 def test_examples_are_few_and_the_newest() -> None:

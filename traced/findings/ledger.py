@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from traced.config import FindingsSettings
 from traced.findings.grouping import Grouping
-from traced.findings.open import Open, dump_open, load_open
+from traced.findings.open import Open, dump_open, fair_share, load_open
 from traced.findings.saving import dump_occurrence, load_occurrence
 from traced.model.finding import Example, Finding
 from traced.model.occurrence import Level, Occurrence, OccurrenceKey
@@ -26,6 +26,8 @@ TraceId = tuple[int, int]
 _Key = TypeVar("_Key")
 _RANK: Final = {Level.VIOLATION: 0, Level.IMPROVEMENT: 1, Level.INFORMATION: 2}
 _MAX_SERIES: Final = 10_000
+_SPARE: Final = 20
+"""One part in so many of the occurrences that may be remembered is left free when some had to go."""
 _ORPHAN: Final = "orphan_span"
 
 
@@ -239,18 +241,33 @@ class Ledger:
             return
         gone = {finding.newest.identity for finding in findings}
         for trace in [t for t, occurrences in self._by_trace.items() if any(o.identity in gone for o in occurrences)]:
-            kept = tuple(o for o in self._by_trace[trace] if o.identity not in gone)
-            self._remembered -= len(self._by_trace[trace]) - len(kept)
-            if kept:
-                self._by_trace[trace] = kept
-            else:
-                del self._by_trace[trace]
+            self._keep(trace, tuple(o for o in self._by_trace[trace] if o.identity not in gone))
 
     def _bound(self) -> None:
-        while self._remembered > self._settings.max_occurrences:
-            _, old = self._by_trace.popitem(last=False)
-            self._remembered -= len(old)
-            self._telemetry.drop_findings(FindingsLimit.MAX_OCCURRENCES, len(old))
+        """Where too many occurrences are remembered, forget the oldest of the findings that have the most: a flood of one pushes out no other's."""
+        limit, before = self._settings.max_occurrences, self._remembered
+        if before <= limit:
+            return
+        numbers = Counter(o.identity for occurrences in self._by_trace.values() for o in occurrences)
+        limit -= limit // _SPARE  # some more than need be, so that not every pass walks through all
+        share = fair_share(numbers.values(), limit)
+        surplus = Counter({identity: number - share for identity, number in numbers.items() if number > share})
+        for trace in list(self._by_trace):
+            if self._remembered <= limit:
+                break
+            old = self._by_trace[trace]
+            gone = [o for o in old if surplus[o.identity] > 0]
+            surplus.subtract(o.identity for o in gone)
+            self._keep(trace, tuple(o for o in old if o not in gone))
+        self._telemetry.drop_findings(FindingsLimit.MAX_OCCURRENCES, before - self._remembered)
+
+    def _keep(self, trace: TraceId, kept: tuple[Occurrence, ...]) -> None:
+        """Keep some of a trace's occurrences, where they stand in the order of age."""
+        self._remembered -= len(self._by_trace[trace]) - len(kept)
+        if kept:
+            self._by_trace[trace] = kept
+        else:
+            del self._by_trace[trace]
 
     def resolve(self, now: float, analyzed: Mapping[str, float]) -> None:
         """Close findings without a new occurrence for `resolve_after_seconds`, if their service was looked at since.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,3 +57,14 @@ def load_open(values: list[Any], max_examples: int) -> Open:
     shown = deque((Example((high, low), span_id) for high, low, span_id in examples), maxlen=max_examples)
     numbers = int(count), int(first), int(last), Level(worst), float(confidence), float(found)
     return Open(load_occurrence(newest), *numbers, shown, float(adjusted), int(weighed), str(instance))
+
+
+def fair_share(numbers: Iterable[int], room: int) -> int:
+    """Give how many of each group may stay where all have room for `room` together: small groups stay whole, and of the others as many of each."""
+    ordered = sorted(numbers)
+    for at, number in enumerate(ordered):
+        share = room // (len(ordered) - at)
+        if number > share:
+            return share
+        room -= number
+    return ordered[-1] if ordered else 0
