@@ -27,6 +27,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 IDLE_TIMEOUT_SECONDS: Final = 60
 HEADER_TIMEOUT_SECONDS: Final = 60.0
 """From connecting, or from the first byte of a further request, to the end of its headers (the Collector's default)."""
+WRITE_TIMEOUT_SECONDS: Final = 30.0
+"""How long what was answered may wait for its reader, who keeps it in memory meanwhile (the Collector's default)."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 1024
 """Open connections; each may cost a file descriptor and up to 64 KiB of body that nobody has read yet."""
@@ -134,12 +136,14 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
     """
 
     header_timeout_seconds: float = HEADER_TIMEOUT_SECONDS
+    write_timeout_seconds: float = WRITE_TIMEOUT_SECONDS
     max_connections: int = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start outside of any request."""
         super().__init__(*args, **kwargs)
         self._header_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._waiting_bytes = 0
         """Received since anything was complete: a request's headers, a piece of its body, or all of it."""
         self._head_bytes = 0
@@ -151,15 +155,29 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse one connection too many; give all others a time limit for their first headers."""
         super().connection_made(transport)
+        # so that `pause_writing` says that something waits to be written, however little
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.max_connections:
             self._answer_and_close(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", _BUSY_RETRY_SECONDS)
             return
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._cancel_header_timer()
+        self._cancel_write_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give the peer a time limit to take what waits to be written; also where the connection is being closed."""
+        super().pause_writing()
+        self._cancel_write_timer()
+        self._write_timer = self.loop.call_later(self.write_timeout_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: all was taken."""
+        self._cancel_write_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Count bytes that complete nothing: headers, but also trailers and what a chunk may carry beside its size.
@@ -215,6 +233,13 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
         super().on_message_complete()
         self._in_body = False
         self._progressed = True
+        self._cancel_header_timer()
+
+    def on_response_complete(self) -> None:
+        """Give what is still to come of an answered request's body as long as headers get: nobody else bounds it any more."""
+        super().on_response_complete()
+        if self._in_body and self._header_timer is None and not self.transport.is_closing():
+            self._await_headers()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the application's form instead of plain text."""
@@ -232,13 +257,18 @@ class BoundedHttpProtocol(HttpToolsProtocol, ABC):
         if self.cycle is not None and not self.cycle.response_complete:
             # the stray bytes came while an earlier request was being answered
             self._await_headers()
-        elif not self._in_body:
+        else:
             self.transport.close()
 
     def _cancel_header_timer(self) -> None:
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _refuse_headers(self) -> None:
         if self._discarding:

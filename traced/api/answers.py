@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -73,7 +74,8 @@ async def on_traced_error(_: Request, error: Exception) -> Response:
     """Answer an error that a handler raised on purpose."""
     if not isinstance(error, TracedError):
         raise error
-    return error_response(error)
+    # what is still to come of a body that took too long is of no use
+    return error_response(error, {"connection": "close"} if error.status == HTTPStatus.REQUEST_TIMEOUT else None)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

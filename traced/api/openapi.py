@@ -285,6 +285,7 @@ _MEANINGS = {
     400: "The request cannot be understood.",
     403: "It comes from a foreign page.",
     404: "It is not here.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     503: "Too busy; come back after Retry-After seconds.",
 }
@@ -344,7 +345,7 @@ _PATHS: Json = {
                 "runQuery",
                 "Run a named query or read-only SQL, bounded in time, memory and rows.",
                 _json("QueryResult", "The rows; `truncated` says that a limit cut them."),
-                errors=(400, 403, 404, 413, 503),
+                errors=(400, 403, 404, 408, 413, 503),
             ),
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Query")}}},
         },

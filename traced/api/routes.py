@@ -6,6 +6,7 @@ not keep the probes waiting.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ from traced.api.answers import json_response
 from traced.api.openapi import OPENAPI
 from traced.api.sources import Sources
 from traced.api.spans import is_complete, logs_as_json, spans_as_json
-from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, TooLargeError
+from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, TooLargeError, TracedError
 from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.occurrence import Level
@@ -33,6 +34,7 @@ STORE_WAITING = 16
 """Requests that may wait for a store thread; more are told to come back."""
 VIEW_THREADS = 8
 MAX_BODY_BYTES = 1024 * 1024
+BODY_TIMEOUT_SECONDS = 30.0
 MAX_SPANS = 10_000
 """Spans (and log records) of one trace in an answer; more are cut and the answer says so."""
 MAX_FINDINGS = 5_000
@@ -229,15 +231,19 @@ def _seconds(request: Request, name: str) -> float | None:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body up to the limit and no further, whatever Content-Length says."""
+    """Read a body up to the limits of size and time and no further, whatever Content-Length says."""
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes", next_safe_actions=("Send a shorter query.",))
-            parts.append(part)
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes", next_safe_actions=("Send a shorter query.",))
+                parts.append(part)
+    except TimeoutError:
+        message = f"the body did not arrive within {BODY_TIMEOUT_SECONDS:g} s"
+        raise TracedError(message, status=408, error_code="body_timeout", next_safe_actions=("Send the whole body at once.",)) from None
     except ClientDisconnect:  # nobody is there to read this; that senders go is no fault of ours to be logged
         raise InvalidRequestError("the body ended early", next_safe_actions=("Send the whole body.",)) from None
     return b"".join(parts)
