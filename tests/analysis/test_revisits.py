@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from arrivals import watched
 from test_propagation import CALLER, CALLS, RECEIVER
 from test_settling import late
@@ -32,33 +34,55 @@ def test_what_stays_undecided_is_looked_at_twice_more_and_then_left_alone() -> N
     assert run.counters()["found", "orphan_span", "tax", "", "unknown"] == 5
 
 
+def taken(revisits: Revisits, now: float) -> list[tuple[int, int]]:
+    """Take what is due, and look at it."""
+    due = revisits.due(now)
+    revisits.looked_at(due)
+    return due
+
+
+def test_what_a_failed_pass_was_to_revisit_comes_again() -> None:
+    run = watched(*FEW, *[late(f"tax SERVER u{n}:b<y{n}", 30) for n in range(20)])
+    run.at(31)
+    run.at(61)
+    passes, run.analysis._passes.run = run.analysis._passes.run, _fails  # type: ignore[method-assign]
+    run.at(92)
+    run.analysis._passes.run = passes  # type: ignore[method-assign]
+    run.at(93)
+    assert {f.cause: f.count for f in run.ledger.findings() if f.id == "orphan_span"} == {"upstream_silent": 25}
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a pass that cannot be run")
+
+
 def test_traces_come_when_their_time_has_come_and_no_more_often() -> None:
     revisits = Revisits()
     revisits.note([(0, 1), (0, 2)], 100.0)
-    assert revisits.due(159.0) == []
-    assert revisits.due(160.0) == [(0, 1), (0, 2)]
-    assert revisits.due(161.0) == []
+    assert taken(revisits, 159.0) == []
+    assert taken(revisits, 160.0) == [(0, 1), (0, 2)]
+    assert taken(revisits, 161.0) == []
     revisits.note([(0, 1)], 162.0)
-    assert revisits.due(700.0) == [(0, 1), (0, 2)]
-    assert revisits.due(10_000.0) == []
+    assert taken(revisits, 700.0) == [(0, 1), (0, 2)]
+    assert taken(revisits, 10_000.0) == []
 
 
 def test_more_than_the_limit_are_let_go_and_counted_and_few_come_at_once() -> None:
     revisits = Revisits()
     revisits.note([(0, n) for n in range(MAX_WAITING + 7)], 0.0)
     assert revisits.dropped == 7
-    assert len(revisits.due(60.0)) == MAX_AT_ONCE
+    assert len(taken(revisits, 60.0)) == MAX_AT_ONCE
 
 
 def test_what_waits_survives_a_restart_and_traces_of_which_something_waited_are_looked_at_when_all_has_settled() -> None:
     before, after = Revisits(), Revisits()
     before.note([(0, 1), (0, 2)], 100.0)
-    before.due(160.0)
+    taken(before, 160.0)
     before.note([(0, 3)], 170.0)
     after.load(before.dump(), [[0, 1], [0, 4]], 230.0)
-    assert after.due(229.0) == []
-    assert after.due(230.0) == [(0, 3), (0, 4)]
-    assert after.due(700.0) == [(0, 1), (0, 2)]
+    assert taken(after, 229.0) == []
+    assert taken(after, 230.0) == [(0, 3), (0, 4)]
+    assert taken(after, 700.0) == [(0, 1), (0, 2)]
 
 
 def test_a_caller_that_waits_finds_its_receiver_though_the_daemon_ends_in_between() -> None:

@@ -71,6 +71,7 @@ class Analysis:
         hold = int(settings.settle_seconds * 1e9)
         self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
         self._revisits = Revisits()
+        self._due: list[tuple[int, int]] = []
         self.inbox = Inbox()
         self._settle_nanos = int(settings.settle_seconds * 1e9)
         self._slice = _FIRST_SLICE_NANOS
@@ -178,6 +179,7 @@ class Analysis:
         elif self._settling.pending:
             self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
             self._settling.commit()
+            self._revisits.looked_at(self._due)
 
     # ------------------------------------------------------------------ passes
 
@@ -192,9 +194,9 @@ class Analysis:
         self._telemetry.analysis_lag.set(_behind(cut, first, target))
         if target <= cut:
             return False
-        due = self._revisits.due(now)
-        self._settling.revisit(due)
-        if first is None and not self._settling.holds and not due:
+        self._due = self._revisits.due(now)
+        self._settling.revisit(self._due)
+        if first is None and not self._settling.holds and not self._due:
             self._settling.skip_to(target)
             self._decide_waiting(now, target)
             return False
@@ -202,6 +204,7 @@ class Analysis:
         with self._telemetry.analysis_pass_seconds.time():
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
+        self._revisits.looked_at(self._due)
         self._publish(outcome, now, until)
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))

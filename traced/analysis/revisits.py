@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 TraceId = tuple[int, int]
@@ -32,15 +33,16 @@ class Revisits:
             self.dropped += times < len(AFTER_SECONDS)
 
     def due(self, now: float) -> list[TraceId]:
-        """Give traces whose time has come, the longest waiting first; each is given once for each time."""
-        chosen = []
-        for trace, (since, times) in list(self._waiting.items()):
-            if times < len(AFTER_SECONDS) and now - since >= AFTER_SECONDS[times]:
+        """Give traces whose time has come, the longest waiting first, until `looked_at` says that they were."""
+        ripe = (t for t, (since, times) in self._waiting.items() if times < len(AFTER_SECONDS) and now - since >= AFTER_SECONDS[times])
+        return list(islice(ripe, MAX_AT_ONCE))
+
+    def looked_at(self, traces: Iterable[TraceId]) -> None:
+        """Note that traces were looked at again; each is given once for each time."""
+        for trace in traces:
+            if trace in self._waiting:
+                since, times = self._waiting[trace]
                 self._waiting[trace] = (since, times + 1)
-                chosen.append(trace)
-                if len(chosen) == MAX_AT_ONCE:
-                    break
-        return chosen
 
     # ------------------------------------------------------------------ across restarts
 
