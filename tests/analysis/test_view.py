@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from looking import NOW, look, new_passes
-from spans import many, spans
+from spans import many, spans, trace_id
 
+from traced.analysis import hasty
+from traced.analysis.hasty import KEEP_SECONDS, HastyClaims
 from traced.detectors import detectors
 from traced.graph.view import MIN_PARENTS, View
 
@@ -61,6 +63,29 @@ def test_what_was_called_missing_before_it_could_be_told_is_taken_back() -> None
     assert second.withdrawn == missing
     assert second.occurrences == []
     assert not passes.run(spans("cart SERVER more:a<x remote host=pod-1").settled(), NOW + 9, 3).withdrawn
+
+
+def test_what_may_be_taken_back_is_bounded_by_age_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = HastyClaims()
+    key = ("orphan_span", 1, 1, 1)
+    claims.note([key, ("orphan_span", 1, 1, 2)], NOW)
+    claims.note([key], NOW + KEEP_SECONDS)
+    claims.note([], NOW + KEEP_SECONDS + 1)
+    assert claims.take() == {key}
+    assert claims.take() == frozenset()
+    monkeypatch.setattr(hasty, "MAX_CLAIMS", 3)
+    claims.note((("orphan_span", 1, 1, n) for n in range(5)), NOW)
+    assert claims.dropped == 2
+    assert {place[3] for place in claims.take()} == {2, 3, 4}
+
+
+def test_a_system_on_one_host_does_not_remember_its_claims_for_ever() -> None:
+    passes = new_passes()
+    for hour in range(6):
+        outcome = passes.run(spans(f"cart INTERNAL h{hour}:a<x host=vm", f"cart SERVER h{hour}:b<y host=vm").settled(), NOW + 3600 * hour)
+        assert {o.id for o in outcome.occurrences} >= {"orphan_span", "missing_root_span"}
+    assert passes.view.unsure
+    assert {key[1:3] for key in passes.hasty.take()} == {trace_id(f"h{hour}") for hour in (3, 4, 5)}
 
 
 def test_the_view_is_known_again_after_a_restart() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from cases import Expected, Fires, Silent, check_fires, check_silent, fires, stays_silent
-from spans import many
+from looking import NOW, new_passes
+from spans import many, spans
 
+from traced.graph.history import History
 from traced.model.occurrence import Level
 
 DETECTOR = "duplicate_span"
@@ -55,6 +58,26 @@ STAYS_SILENT: Silent = {
     "a broker's redelivery, with ids of its own": ["shop PRODUCER p", "billing CONSUMER k<p", "billing CONSUMER r<p +5s"],
     "one CLIENT answered by two SERVERs": ["web CLIENT a", "cart SERVER b<a", "cart SERVER c<a"],
 }
+
+
+def test_instances_without_number_cost_no_more_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("traced.graph.history.MAX_INSTANCES", 20)
+    passes = new_passes()
+    passes.run(spans(*(f"web SERVER t{n}:a instance=i{n}" for n in range(20))).settled(), NOW)
+    assert passes.history.dropped == 0
+    outcome = passes.run(spans(*(f"web SERVER u{n}:a instance=i{n}" for n in range(15, 25)), *["web SERVER v:a instance=i24"] * 2).settled(), NOW + 1)
+    assert passes.history.dropped == 5, "i20 to i24 found no room; i15 to i19 were known"
+    [one] = [o for o in outcome.occurrences if o.id == DETECTOR]
+    assert (one.level, one.context["instance_spans"], one.context["instance_repeats"]) == (Level.INFORMATION, 0, 1)
+
+
+def test_only_of_instances_that_repeat_spans_is_it_told_how_many_they_have() -> None:
+    history = History()
+    history.learn_instances({("web", f"i{n}"): 7 for n in range(1000)}, {("web", "i3"): 2})
+    assert history.tables([("web", "i3"), ("web", "new")])["instance_history"].to_pylist() == [
+        {"service": "web", "instance": "i3", "spans": 7, "repeats": 2},
+        {"service": "web", "instance": "new", "spans": 0, "repeats": 0},
+    ]
 
 
 @fires(FIRES)

@@ -285,6 +285,7 @@ class Analysis:
         dropped = self._settling.let_go | passes.propagation.dropped
         dropped[AnalysisLimit.HISTORY] = history
         dropped[AnalysisLimit.LATE_LINKS] = passes.late_links.dropped
+        dropped[AnalysisLimit.HASTY_CLAIMS] = passes.hasty.dropped
         dropped[AnalysisLimit.REVISITS] = self._revisits.dropped
         dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped
         for limit, number in dropped.items():

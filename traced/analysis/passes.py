@@ -15,6 +15,7 @@ import structlog
 
 from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
+from traced.analysis.hasty import HastyClaims
 from traced.analysis.late_links import LateLinks
 from traced.analysis.outcome import Outcome
 from traced.analysis.pool import EVER
@@ -38,7 +39,7 @@ from traced.graph.service_graph import ByMinute, difference, edges, total
 from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.view import View
 from traced.graph.weights import weighed
-from traced.model.occurrence import Occurrence, OccurrenceKey
+from traced.model.occurrence import Occurrence
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
 from traced.telemetry import AnalysisLimit, FindingsLimit, Telemetry
@@ -114,7 +115,8 @@ class Passes:
         self.structure = Structure()
         self.view = View(settings.view)
         self._waited: dict[str, pa.Table] = {}
-        self._hasty: set[OccurrenceKey] = set()
+        self.hasty = HastyClaims()
+        self._time = 0.0
         self.reporting: dict[str, float] = {}
 
     def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
@@ -129,6 +131,7 @@ class Passes:
         if not settled.spans.num_rows and not settled.repeats.num_rows:
             return self.waited(until)
         outcome = Outcome()
+        self._time = now
         look = self._look(settled)
         forest = look.forest
         self._learn_names(forest, now)
@@ -152,9 +155,10 @@ class Passes:
         self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
+        known = self.history.tables(relation.instances(tables["pass_repeats"], tables["pass_twins"]))
         orphans = self.absences.learn(made, earlier, look.fresh, seen, self.propagation.operations)
         self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
-        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **self.history.tables()})
+        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **known})
         self._withdraw_hasty(outcome)
         causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
         if self.view.partial:
@@ -301,14 +305,13 @@ class Passes:
         outcome.occurrences = weighed(outcome.occurrences, forest, self._waited)
         if self.view.unsure:
             whole = {detector.id for detector in chosen if detector.whole_view or detector.id == _ORPHAN}
-            self._hasty |= {o.key for o in outcome.occurrences if o.id in whole and o.cause != LOCAL_LOSS}
+            self.hasty.note((o.key for o in outcome.occurrences if o.id in whole and o.cause != LOCAL_LOSS), self._time)
 
     def _withdraw_hasty(self, outcome: Outcome) -> None:
         """Take back what was called missing before it could be told that others' spans do not come here."""
-        if self.view.partial:
-            outcome.withdrawn |= frozenset(self._hasty)
         if not self.view.unsure:
-            self._hasty.clear()
+            taken = self.hasty.take()
+            outcome.withdrawn |= taken if self.view.partial else frozenset()
 
     def _fenced(self, detector: Detector, query: NamedQuery) -> list[Occurrence]:
         rows = self._workbench.rows(query)

@@ -20,6 +20,7 @@ from traced.graph.windows import turned
 MAX_SLOTS: Final = 20_000
 MAX_PAIRS: Final = 5_000
 MAX_ALIASES: Final = 5_000
+MAX_INSTANCES: Final = 20_000
 MIN_CLOCK_PAIRS: Final = 20
 """Calls between two clocks from which on something is said of them."""
 SHOW_AGAIN_SECONDS: Final = 600.0
@@ -122,8 +123,12 @@ class History:
 
     def learn_instances(self, spans: Mapping[tuple[str, str], int], repeats: Mapping[tuple[str, str], int]) -> None:
         """Add spans and repeats by (service, instance)."""
-        self._now.spans.update(spans)
-        self._now.repeats.update(repeats)
+        for known, more in ((self._now.spans, spans), (self._now.repeats, repeats)):
+            for instance, number in more.items():
+                if instance in known or len(known) < MAX_INSTANCES:
+                    known[instance] += number
+                else:
+                    self.dropped += 1
 
     # ------------------------------------------------------------------ what detectors read
 
@@ -168,9 +173,9 @@ class History:
                 by_callee[callee] += silent
         return dict(by_callee)
 
-    def tables(self) -> dict[str, pa.Table]:
-        """Give `slot_history`, `clock_history` and `instance_history`."""
-        return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table()}
+    def tables(self, instances: Iterable[tuple[str, str]] = ()) -> dict[str, pa.Table]:
+        """Give `slot_history`, `clock_history` and, of some (service, instance), `instance_history`."""
+        return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table(instances)}
 
     def _slot_table(self) -> pa.Table:
         rows = []
@@ -208,9 +213,9 @@ class History:
         self._shown[key] = (self._time, lower, upper)
         return True
 
-    def _instance_table(self) -> pa.Table:
-        spans, repeats = self._before.spans + self._now.spans, self._before.repeats + self._now.repeats
-        rows = [(*key, spans.get(key, 0), repeats.get(key, 0)) for key in {**spans, **repeats}]
+    def _instance_table(self, instances: Iterable[tuple[str, str]]) -> pa.Table:
+        windows = (self._before, self._now)
+        rows = [(*key, sum(w.spans.get(key, 0) for w in windows), sum(w.repeats.get(key, 0) for w in windows)) for key in instances]
         return _table(rows, ["service", "instance", "spans", "repeats"], [pa.string()] * 2 + [pa.int64()] * 2)
 
     # ------------------------------------------------------------------ across restarts

@@ -178,6 +178,12 @@ def repeats_by_instance(repeats: pa.Table) -> dict[tuple[str, str], int]:
     return dict(Counter((service, instance or "") for service, instance in pairs))
 
 
+def instances(*tables: pa.Table) -> set[tuple[str, str]]:
+    """Name the (service, instance) that occur in `pass_repeats` and `pass_twins`."""
+    pairs = (zip(*(table.column(name).to_pylist() for name in ("service_name", "service_instance_id")), strict=True) for table in tables)
+    return {(service, instance or "") for some in pairs for service, instance in some}
+
+
 def span_columns(forest: Forest, calls: Calls, rows: Ints) -> pa.Table:
     """Give some spans: the columns of `queries/analysis/staged_spans.sql`, and resolved ones; rows are numbered from 0, -1 is none."""
     spans = forest.spans.drop_columns(["service_name", "service_namespace", "links"]).take(pa.array(rows))
