@@ -15,7 +15,7 @@ from traced.model.occurrence import Level, Occurrence, fingerprint_of
 from traced.model.query_result import QueryResult
 from traced.model.schema import LOGS, SPANS
 from traced.model.suspect import Suspects
-from traced.model.views import DetectorHealth, Status, StoreHealth, Tallies
+from traced.model.views import DetectorHealth, Status, StoredTrace, StoreHealth, Tallies
 
 NOW = 1_760_000_000.0
 NOW_NANO = int(NOW) * 1_000_000_000
@@ -199,11 +199,12 @@ class FakeViews:
         self.asked.append((start_unix_seconds, end_unix_seconds))
         return tuple(self.all_edges)
 
-    def spans_of_trace(self, high: int, low: int) -> pa.Table:
-        return self.rows.get((high, low), SPANS.empty_table())
-
-    def logs_of_trace(self, high: int, low: int) -> pa.Table:
-        return self.logs.get((high, low), LOGS.empty_table())
+    def trace(self, high: int, low: int, max_spans: int, max_logs: int) -> StoredTrace:
+        spans, logs = self.rows.get((high, low), SPANS.empty_table()), self.logs.get((high, low), LOGS.empty_table())
+        spans = spans.sort_by([("start_time_unix_nano", "ascending"), ("span_id", "ascending")])
+        here, parents = spans.slice(0, max_spans), set(spans.column("parent_span_id").to_pylist())
+        beyond = frozenset(spans.slice(max_spans).column("span_id").to_pylist()) & frozenset(here.column("parent_span_id").to_pylist())
+        return StoredTrace(here, logs.slice(0, max_logs), spans.num_rows, logs.num_rows, 0 in parents, beyond)
 
     def status(self) -> Status:
         return self.now

@@ -93,7 +93,7 @@ class Broken(FakeViews):
     def run(self, *_: Any):
         raise ZeroDivisionError("a secret detail")
 
-    spans_of_trace = status = edges  # type: ignore[assignment]
+    trace = status = edges  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/findings", "/api/v1/graph", "/api/v1/traces/1", "/api/v1/status", "/livez", "/readyz"])
@@ -123,7 +123,7 @@ def test_what_is_cancelled_because_the_server_stops_is_told_to_come_back(path: s
     reading, released = threading.Event(), threading.Event()
 
     class Slow(FakeViews):
-        def spans_of_trace(self, *_: Any) -> Never:
+        def trace(self, *_: Any) -> Never:
             reading.set()
             released.wait(10)
             raise ZeroDivisionError

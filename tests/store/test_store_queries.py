@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from traced.model.schema import REPEATS, SPANS
+from traced.model.schema import LOGS, REPEATS, SPANS
 from traced.store.queries import load_folder
 from traced.store.reading import IDENTITIES, SPAN_BY_ID, TRACE_IDS, WINDOW_SCHEMA
 
@@ -28,6 +28,7 @@ def connection(tmp_path):
     connection.register("chosen", pa.table({"row": pa.array([], pa.int64())}))
     pq.write_table(SPANS.empty_table(), tmp_path / "spans.parquet")
     pq.write_table(REPEATS.empty_table(), tmp_path / "repeats.parquet")
+    pq.write_table(LOGS.empty_table(), tmp_path / "logs.parquet")
     yield connection
     connection.close()
 
@@ -35,11 +36,12 @@ def connection(tmp_path):
 @pytest.mark.parametrize("name", [name for name in QUERIES if not name.startswith(("insert_", "stay_"))])
 def test_each_gives_the_columns_that_its_header_says(connection, tmp_path, name):
     query = QUERIES[name]
-    values = {"varchar[]": [str(tmp_path / ("repeats.parquet" if "repeats" in name else "spans.parquet"))]}
+    kind = next((kind for kind in ("repeats", "log") if kind in name), "spans").replace("log", "logs")
+    values = {"varchar[]": [str(tmp_path / f"{kind}.parquet")]}
     relation = connection.sql(query.sql, params={p.name: values.get(p.type, 1) for p in query.params} or None)
     given = [(column, str(kind).lower()) for column, kind in zip(relation.columns, relation.types, strict=True)]
-    if name == "sealed_rows_of_trace":
-        assert [column for column, _ in given] == SPANS.names
+    if name in {"sealed_spans_of_trace", "sealed_logs_of_trace"}:
+        assert [column for column, _ in given] == (SPANS if kind == "spans" else LOGS).names
     else:
         assert given == [(column.name, column.type) for column in query.returns]
 

@@ -36,7 +36,7 @@ VIEW_THREADS = 8
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 30.0
 MAX_SPANS = 10_000
-"""Spans (and log records) of one trace in an answer; more are cut and the answer says so."""
+"""Spans (and log records) of one trace in an answer; of more the earliest are read, and the answer says so."""
 MAX_FINDINGS = 5_000
 DEFAULT_FINDINGS = 1_000
 
@@ -138,9 +138,8 @@ class _Api:
         return await self._store(partial(self._trace, trace_id))
 
     def _trace(self, trace_id: tuple[int, int]) -> Response:
-        spans = self._sources.traces.spans_of_trace(*trace_id)
-        logs = self._sources.traces.logs_of_trace(*trace_id)
-        if spans.num_rows == 0 and logs.num_rows == 0:
+        stored = self._sources.traces.trace(*trace_id, MAX_SPANS, MAX_SPANS)
+        if not stored.total_spans and not stored.total_logs:
             raise NotFoundError(
                 f"no span or log record of trace {trace_id_hex(*trace_id)} is stored",
                 error_code="trace_not_found",
@@ -149,12 +148,12 @@ class _Api:
         return json_response(
             {
                 "trace_id": trace_id_hex(*trace_id),
-                "complete": is_complete(spans),
-                "spans": spans_as_json(spans, MAX_SPANS),
-                "total_spans": spans.num_rows,
-                "logs": logs_as_json(logs, MAX_SPANS),
-                "total_logs": logs.num_rows,
-                "truncated": max(spans.num_rows, logs.num_rows) > MAX_SPANS,
+                "complete": is_complete(stored),
+                "spans": spans_as_json(stored.spans),
+                "total_spans": stored.total_spans,
+                "logs": logs_as_json(stored.logs),
+                "total_logs": stored.total_logs,
+                "truncated": stored.truncated,
                 "findings": [occurrence.as_evidence() for occurrence in self._sources.findings.of_trace(trace_id)],
             },
         )

@@ -8,36 +8,30 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from traced.model.finding import timestamp
 from traced.model.span import UNKNOWN_SERVICE, AttributeType, SpanKind, StatusCode, span_id_hex, trace_id_hex
+from traced.model.views import StoredTrace
 
 MAX_NESTING_CHARACTERS = 64 * 1024
 """Longer text of an array or map is shown as text: parsing it costs more than it tells."""
 
 
-def spans_as_json(spans: pa.Table, limit: int) -> list[dict[str, Any]]:
-    """Give rows of schema SPANS as JSON objects, the earliest `limit`."""
-    return [_span(row) for row in _earliest(spans, ("start_time_unix_nano", "span_id"), limit)]
+def spans_as_json(spans: pa.Table) -> list[dict[str, Any]]:
+    """Give rows of schema SPANS as JSON objects."""
+    return [_span(row) for row in spans.to_pylist()]
 
 
-def logs_as_json(logs: pa.Table, limit: int) -> list[dict[str, Any]]:
-    """Give rows of schema LOGS as JSON objects, the earliest `limit`."""
-    return [_log(row) for row in _earliest(logs, ("time_unix_nano", "span_id"), limit)]
+def logs_as_json(logs: pa.Table) -> list[dict[str, Any]]:
+    """Give rows of schema LOGS as JSON objects."""
+    return [_log(row) for row in logs.to_pylist()]
 
 
-def _earliest(table: pa.Table, keys: tuple[str, ...], limit: int) -> list[dict[str, Any]]:
-    order = pc.sort_indices(table.select(keys), sort_keys=[(key, "ascending") for key in keys])
-    rows: list[dict[str, Any]] = table.take(order.slice(0, limit)).to_pylist()
-    return rows
-
-
-def is_complete(spans: pa.Table) -> bool:
-    """Whether nothing of the trace is known to be missing: every named parent is there, and at least one root span."""
-    ids = set(spans.column("span_id").to_pylist())
-    parents = set(spans.column("parent_span_id").to_pylist())
-    return 0 in parents and parents - {0} <= ids
+def is_complete(trace: StoredTrace) -> bool:
+    """Whether nothing is known to be missing: every parent that the spans here name is stored, and at least one root span."""
+    ids = set(trace.spans.column("span_id").to_pylist()) | trace.beyond
+    parents = set(trace.spans.column("parent_span_id").to_pylist())
+    return trace.has_root and parents - {0} <= ids
 
 
 def _span(row: dict[str, Any]) -> dict[str, Any]:

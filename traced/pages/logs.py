@@ -47,17 +47,18 @@ class Logs:
     total: int
 
 
-def logs_of(records: pa.Table) -> Logs:
+def logs_of(records: pa.Table, total: int | None = None) -> Logs:
     """Give the earliest log records of a trace.
 
     Args:
-        records: rows of schema `traced.model.schema.LOGS`, all of one trace.
+        records: rows of schema `traced.model.schema.LOGS`, of one trace.
+        total: how many the trace has; None where these are all.
     """
     own = pc.fill_null(records.column("time_unix_nano"), 0)
     time = pc.if_else(pc.equal(own, 0), records.column("observed_time_unix_nano"), own)  # OTLP: 0 means unknown
     earliest = pc.sort_indices(pa.table({"time": time, "span": records.column("span_id")}), sort_keys=[("time", "ascending"), ("span", "ascending")])
     columns = records.select(("severity_number", "severity_text", "event_name", "body", "service_name", "span_id")).append_column("time", time)
-    return Logs(tuple(_row(row) for row in columns.take(earliest.slice(0, MAX_ROWS)).to_pylist()), records.num_rows)
+    return Logs(tuple(_row(row) for row in columns.take(earliest.slice(0, MAX_ROWS)).to_pylist()), records.num_rows if total is None else total)
 
 
 def _row(row: dict[str, Any]) -> LogRow:

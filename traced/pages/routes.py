@@ -18,9 +18,10 @@ from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, T
 from traced.model.span import parse_trace_id, trace_id_hex
 from traced.model.views import FindingsView, GraphView, StatusView, TraceView
 from traced.pages.home import home
+from traced.pages.logs import MAX_ROWS as MAX_LOGS
 from traced.pages.logs import logs_of
 from traced.pages.rendering import HERE, page
-from traced.pages.tree import tree_of
+from traced.pages.tree import MAX_SPANS, tree_of
 
 THREADS = 4
 WAITING = 16
@@ -122,22 +123,22 @@ class _Pages:
             trace_id = parse_trace_id(text)
         except ValueError as error:
             raise InvalidRequestError(str(error), error_code="trace_id_invalid", next_safe_actions=("Give 1 to 32 hex digits.",)) from None
-        spans = self._traces.spans_of_trace(*trace_id)
-        logs = self._traces.logs_of_trace(*trace_id)
-        if spans.num_rows == 0 and logs.num_rows == 0:
+        stored = self._traces.trace(*trace_id, MAX_SPANS, MAX_LOGS)
+        if not stored.total_spans and not stored.total_logs:
             raise NotFoundError(
                 f"no span or log record of trace {trace_id_hex(*trace_id)} is stored",
                 error_code="trace_not_found",
                 next_safe_actions=("Check the id; the trace may be older than the retention, or never have arrived.",),
             )
         occurrences = self._findings.of_trace(trace_id)
-        tree = tree_of(spans, occurrences)
+        tree = tree_of(stored.spans, occurrences, stored.beyond, has_root=stored.has_root)
         beside = {occurrence.key for row in tree.rows for occurrence in row.occurrences}
         shown = {
             "trace_id": trace_id_hex(*trace_id),
             "tree": tree,
             "elsewhere": [o for o in occurrences if o.key not in beside],
-            "logs": logs_of(logs),
+            "total_spans": stored.total_spans,
+            "logs": logs_of(stored.logs, stored.total_logs),
             "shown_spans": {row.span_id for row in tree.rows if not row.missing},
         }
         return page("trace.html", shown)

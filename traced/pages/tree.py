@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 from traced.model.occurrence import Occurrence
 from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode, span_id_hex
 
+MAX_SPANS = 10_000
+"""Spans of a trace that are read; of more the earliest."""
 MAX_ROWS = 2_000
 MAX_INDENT = 24
 """Deeper rows are not moved further right; their depth is written out."""
@@ -29,6 +31,7 @@ class Row:
         depth: 0 for a root.
         missing: an absent parent; only `span_id` says anything of it.
         looped: its chain of parents ends in itself, so it stands in for a root.
+        cut: its parent is stored, but was not read, so it stands in for a root.
         offset: where its bar begins, 0 to 100 within the trace.
         extent: how long its bar is, 0 to 100.
         occurrences: the findings on this span.
@@ -44,6 +47,7 @@ class Row:
     status_message: str = ""
     missing: bool = False
     looped: bool = False
+    cut: bool = False
     offset: float = 0.0
     extent: float = 0.0
     occurrences: tuple[Occurrence, ...] = ()
@@ -67,24 +71,26 @@ class Tree:
     duration_nano: int
 
 
-def tree_of(spans: pa.Table, occurrences: Iterable[Occurrence]) -> Tree:
+def tree_of(spans: pa.Table, occurrences: Iterable[Occurrence], beyond: Collection[int] = (), *, has_root: bool = False) -> Tree:
     """Build the rows of a trace.
 
     Args:
-        spans: rows of schema `traced.model.schema.SPANS`, all of one trace.
+        spans: rows of schema `traced.model.schema.SPANS`, of one trace.
         occurrences: what was found on it.
+        beyond: parents of these that are stored, but not among them (StoredTrace).
+        has_root: a root is stored, though it may not be among them.
     """
     rows: list[dict[str, Any]] = spans.select(COLUMNS).to_pylist()
     rows.sort(key=lambda r: (r["start_time_unix_nano"], r["span_id"], r["kind"]))
-    absent, children = _families(rows)
+    absent, children = _families(rows, beyond)
     order = _walk(rows, absent, children)
     begin = min((r["start_time_unix_nano"] for r in rows), default=0)
     end = max((r["end_time_unix_nano"] for r in rows), default=0)
     found = _by_span(occurrences)
-    shown = tuple(_row(entry, rows, (begin, max(end - begin, 1)), found) for entry in order[:MAX_ROWS])
-    roots = sum(1 for r in rows if r["parent_span_id"] == 0)
+    shown = tuple(_row(entry, rows, (begin, max(end - begin, 1)), found, beyond) for entry in order[:MAX_ROWS])
+    has_root = has_root or any(r["parent_span_id"] == 0 for r in rows)
     services = len({r["service_name"] or UNKNOWN_SERVICE for r in rows})
-    return Tree(shown, len(order), len(rows), len(absent), services, bool(roots) and not absent, max(end - begin, 0))
+    return Tree(shown, len(order), len(rows), len(absent), services, has_root and not absent, max(end - begin, 0))
 
 
 def _by_span(occurrences: Iterable[Occurrence]) -> dict[int, list[Occurrence]]:
@@ -100,8 +106,8 @@ Children = dict[Place | None, list[int]]
 """Row numbers by parent; None for roots."""
 
 
-def _families(rows: Sequence[dict[str, Any]]) -> tuple[list[int], Children]:
-    """Give the absent parents' ids, and the children by parent.
+def _families(rows: Sequence[dict[str, Any]], beyond: Collection[int]) -> tuple[list[int], Children]:
+    """Give the absent parents' ids, and the children by parent; those of parents that are beyond are taken for roots.
 
     Where both halves of a call share a span id, the answering half hangs under the asking one, and children hang under
     the answering half.
@@ -119,7 +125,7 @@ def _families(rows: Sequence[dict[str, Any]]) -> tuple[list[int], Children]:
         parent = row["parent_span_id"]
         if row["kind"] in _ANSWERING and row["span_id"] in asking:
             children[asking[row["span_id"]]].append(number)
-        elif parent == 0:
+        elif parent == 0 or parent in beyond:
             children[None].append(number)
         elif parent in holder:
             children[holder[parent]].append(number)
@@ -159,7 +165,7 @@ def _descend(starts: list[Entry], children: Children, seen: list[bool], order: l
         stack += [(depth + 1, child, False) for child in reversed(children.get(place, ()))]
 
 
-def _row(entry: Entry, rows: Sequence[dict[str, Any]], extent: tuple[int, int], found: dict[int, list[Occurrence]]) -> Row:
+def _row(entry: Entry, rows: Sequence[dict[str, Any]], extent: tuple[int, int], found: dict[int, list[Occurrence]], beyond: Collection[int]) -> Row:
     depth, place, looped = entry
     if isinstance(place, tuple):
         return Row(depth, span_id_hex(place[0]), missing=True)
@@ -181,6 +187,7 @@ def _row(entry: Entry, rows: Sequence[dict[str, Any]], extent: tuple[int, int], 
         failed=row["status_code"] == StatusCode.ERROR,
         status_message=row["status_message"] or "",
         looped=looped,
+        cut=row["parent_span_id"] in beyond,
         offset=min(offset, 99.5),
         extent=max(0.5, min(100 * max(nanos, 0) / length, 100 - min(offset, 99.5))),
         occurrences=tuple(found.get(row["span_id"], ())),

@@ -104,14 +104,19 @@ class _Source:
 def _merged(paths: list[Path], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the sources' rows in slices that ascend; every row exactly once, whatever order the sources are in."""
     with ExitStack() as stack:
-        dictionaries = [f.name for f in schema if pa.types.is_dictionary(f.type)]
-        files = [stack.enter_context(pq.ParquetFile(path, read_dictionary=dictionaries, pre_buffer=False)) for path in paths]
+        files = [stack.enter_context(pq.ParquetFile(path, read_dictionary=_dictionaries(path, schema), pre_buffer=False)) for path in paths]
         sources = [_Source(file.iter_batches(_BATCH_ROWS, use_threads=False), schema) for file in files]
         while sources := [s for s in sources if s.fill()]:
             # up to the first end of what is at hand, every source is complete
             bound = min(_last_key(s.rows) for s in sources)
             rows = pa.concat_tables([s.take_until(bound) for s in sources])
             yield rows.take(pa.array(trace_order(rows)))
+
+
+def _dictionaries(path: Path, schema: pa.Schema) -> list[str]:
+    """Name the columns of a file that are read as dictionaries; one of before a column existed lacks it."""
+    here = set(pq.read_schema(path).names)
+    return [f.name for f in schema if pa.types.is_dictionary(f.type) and f.name in here]
 
 
 def _in_row_groups(slices: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -6,23 +6,31 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from traced.config import StoreSettings
 from traced.errors import StoreError
 from traced.model.schema import LOGS, REPEATS, SPANS
+from traced.model.views import StoredTrace
 from traced.store import reading
 from traced.store.catalog import Catalog, Generation, Part, Parts
 from traced.store.memory import newest
-from traced.store.reading import SealedReader, SealedUnreadableError
+from traced.store.reading import SealedReader, SealedUnreadableError, TraceSize
 from traced.store.recent_keys import Keys
 from traced.store.repeats import Content, Identity
 from traced.store.seal import seal
 from traced.store.sealed_files import check_generation
+
+MAX_OF_TRACE: Final = 10_000
+"""Spans, or log records, of one trace that are read at once."""
 
 _T = TypeVar("_T")
 
@@ -120,20 +128,44 @@ class StoredRows(ABC):
 
         return self._read(work)
 
-    def spans_of_trace(self, high: int, low: int) -> pa.Table:
-        """Give all spans of a trace in the public schema."""
-        return self._of_trace("spans", SPANS, high, low)
+    def trace(self, high: int, low: int, max_spans: int, max_logs: int) -> StoredTrace:
+        """Give the earliest spans and log records of a trace, and how many there are (TraceView)."""
+        spans, logs = self.spans_of_trace(high, low, max_spans), self.logs_of_trace(high, low, max_logs)
+        size = TraceSize(spans.num_rows, pc.sum(pc.equal(spans.column("parent_span_id"), 0)).as_py() or 0, logs.num_rows)
+        if size.spans < max_spans and size.logs < max_logs:
+            return StoredTrace(spans, logs, size.spans, size.logs, size.roots > 0)
+        # of what came meanwhile, and of what went, nothing is counted less than it is here
+        size = TraceSize(*map(max, size, self._read(lambda parts: self._size_of_trace(parts, high, low))))
+        beyond = self._parents_beyond(spans) if size.spans > spans.num_rows else frozenset()
+        return StoredTrace(spans, logs, size.spans, size.logs, size.roots > 0, beyond)
 
-    def logs_of_trace(self, high: int, low: int) -> pa.Table:
-        """Give all log records of a trace in the public schema."""
-        return self._of_trace("logs", LOGS, high, low)
+    def spans_of_trace(self, high: int, low: int, max_rows: int = MAX_OF_TRACE) -> pa.Table:
+        """Give the spans of a trace in the public schema, the earliest by start, in order."""
+        return self._of_trace("spans", SPANS, high, low, max_rows)
 
-    def _of_trace(self, kind: str, schema: pa.Schema, high: int, low: int) -> pa.Table:
+    def logs_of_trace(self, high: int, low: int, max_rows: int = MAX_OF_TRACE) -> pa.Table:
+        """Give the log records of a trace in the public schema, the earliest, in order."""
+        return self._of_trace("logs", LOGS, high, low, max_rows)
+
+    def _of_trace(self, kind: str, schema: pa.Schema, high: int, low: int, max_rows: int) -> pa.Table:
         def work(parts: Parts) -> pa.Table:
-            hot = [reading.hot_of_trace(s, kind, high, low) for s in parts.segments]
-            return reading.together([self._reader.of_trace(kind, parts.generations, high, low), *hot], schema)
+            hot = [reading.hot_of_trace(s, kind, high, low, max_rows) for s in parts.segments]
+            return reading.together([self._reader.of_trace(kind, parts.generations, high, low, max_rows), *hot], schema)
 
-        return self._read(work)
+        rows = self._read(work)
+        return rows.take(_earliest(rows, kind)[:max_rows])
+
+    def _size_of_trace(self, parts: Parts, high: int, low: int) -> TraceSize:
+        hot = (reading.hot_size_of_trace(s, high, low) for s in parts.segments)
+        return reduce(TraceSize.plus, hot, self._reader.size_of_trace(parts.generations, high, low))
+
+    def _parents_beyond(self, spans: pa.Table) -> frozenset[int]:
+        """Name the parents of some spans that are stored, and are not among them."""
+        parents = pc.unique(spans.column("parent_span_id"))
+        absent = parents.filter(pc.invert(pc.is_in(parents, spans.column("span_id").combine_chunks())))
+        ids = spans.select(["trace_id_high", "trace_id_low"]).slice(0, 1).take(pa.array([0] * len(absent), pa.int64()))
+        found = self.spans_by_id(ids.append_column("span_id", absent)) if len(absent) else None
+        return frozenset(found.column("span_id").to_pylist()) if found is not None else frozenset()
 
     def _stored(self, candidates: pa.Table) -> dict[Identity, Content]:
         """Find the stored spans that share (trace id, span id) with a candidate: identity to content."""
@@ -184,6 +216,16 @@ class StoredRows(ABC):
             generations = (*parts.generations, *copies)
             logs = tuple(path for g in generations if (path := g.path("logs")).exists())
             yield tuple(g.path("spans") for g in generations), logs
+
+
+def _earliest(rows: pa.Table, kind: str) -> npt.NDArray[np.int64]:
+    """Order rows of one trace as the queries of one part do."""
+    if kind == "spans":
+        keys = [np.asarray(rows.column(name)) for name in ("kind", "span_id", "start_time_unix_nano")]
+    else:
+        time, seen = (np.asarray(pc.fill_null(rows.column(name), 0)) for name in ("time_unix_nano", "observed_time_unix_nano"))
+        keys = [np.asarray(pc.fill_null(rows.column("span_id"), 0)), np.where(time == 0, seen, time)]
+    return np.lexsort(keys)
 
 
 def _unreadable(error: Exception) -> StoreError:

@@ -97,7 +97,7 @@ class Store(StoredRows):
         self._closing.callback(self._close_segments)
         found = self._recover()
         recent = RecentKeys(self.settings.dedup_window_spans)
-        self._reader = SealedReader(2, self.settings.memory_limit_bytes, self.spill)
+        self._reader = SealedReader(2, self.settings.memory_limit_bytes, self.spill, self.state_dir / "no_spans.parquet")
         self._closing.callback(self._reader.close)
         self._check_newest()
         self._remember(recent)

@@ -1,6 +1,6 @@
--- Which sealed rows has a trace? Of spans files or of logs files, with all their columns.
+-- How many sealed log records has a trace?
 -- params: files VARCHAR[], high UBIGINT, low UBIGINT
--- returns:
-SELECT *
+-- returns: logs BIGINT
+SELECT count(*) AS logs
 FROM read_parquet($files, union_by_name => true)
 WHERE trace_id_high = $high AND trace_id_low = $low
