@@ -17,7 +17,7 @@ from cli_runs import Run
 
 from traced import __version__
 from traced.cli import app as command_line
-from traced.cli.demo import compare, slow_calls
+from traced.cli.demo import Row, compare, slow_calls
 from traced.config import load
 from traced.demo.faults import planted_faults
 from traced.errors import (
@@ -340,12 +340,12 @@ def test_planted_and_found_are_put_side_by_side() -> None:
     found = [{"id": claim.detector, "service": claim.service, "peer": claim.peer, "cause": claim.cause, "count": 3} for claim in claims]
     edges = [{"client": "order", "server": "payment", "errors": 2}]
     everything = compare(faults, found, edges, METRICS)
-    assert all(ok for *_, ok in everything)
-    assert {name for name, *_ in everything} == {fault.name for fault in faults}
+    assert all(row.found for row in everything)
+    assert {row.fault for row in everything} == {fault.name for fault in faults}
     nothing = compare(faults, [], [], "")
     assert len(nothing) == len(everything)
-    assert not any(ok for *_, ok in nothing)
-    assert [row[0] for row in compare(faults, found[1:], edges, METRICS) if not row[3]] == [faults[0].name]
+    assert not any(row.found for row in nothing)
+    assert [row.fault for row in compare(faults, found[1:], edges, METRICS) if not row.found] == [faults[0].name]
 
 
 def test_slow_calls_are_those_above_the_bound_of_that_edge_alone() -> None:
@@ -353,10 +353,13 @@ def test_slow_calls_are_those_above_the_bound_of_that_edge_alone() -> None:
     assert slow_calls(METRICS, "web", "tax") == 0
 
 
-@pytest.mark.parametrize(("found", "code"), [(True, 0), (False, 1)])
-def test_the_demo_stops_the_shop_before_the_daemon_and_tells_what_was_missed(
-    *, found: bool, code: int, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+Steps = tuple[list[str], list[Path]]
+"""What was started and ended, and where the data lay."""
+
+
+@pytest.fixture
+def steps_of_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Steps:
+    """Run the demo over a daemon and a shop that only say what is done to them."""
     steps: list[str] = []
     directories: list[Path] = []
 
@@ -391,17 +394,57 @@ def test_the_demo_stops_the_shop_before_the_daemon_and_tells_what_was_missed(
         module = types.ModuleType(name)
         setattr(module, member.__name__, member)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr("traced.cli.demo._wait_for_all", lambda *_: [("lost_batch", "orphan_span fraud", "3 occurrences" if found else "", found)])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    return steps, directories
+
+
+@pytest.mark.parametrize(("found", "code"), [(3, 0), (0, 1)])
+def test_the_demo_stops_the_shop_before_the_daemon_and_tells_what_was_missed(
+    found: int, code: int, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, steps_of_the_demo: Steps
+) -> None:
+    steps, directories = steps_of_the_demo
+    monkeypatch.setattr("traced.cli.demo._wait_for_all", lambda *_: [Row("lost_batch", "orphan_span fraud", found)])
     ran = run("demo", "--seconds", "1", "--rate", "9")
     assert ran.code == code
     assert steps == ["daemon settles 5.0", "shop reports to h:1 and h:2 at 9.0", "shop stops", "daemon stops"]
     assert "Look at http://h:3/" in ran.out
     assert "loses_context" in ran.out
-    assert ("MISSED" in ran.out) is not found
+    assert ("MISSED" in ran.out) is not bool(found)
+    assert ("3 occurrences" in ran.out) is bool(found)
     assert directories[0].parent == tmp_path
     assert not directories[0].exists()
+
+
+@pytest.mark.parametrize(("found", "code"), [(3, 0), (0, 1)])
+def test_the_demo_gives_the_comparison_as_data(found: int, code: int, run: Run, monkeypatch: pytest.MonkeyPatch, steps_of_the_demo: Steps) -> None:
+    assert steps_of_the_demo == ([], [])
+    rows = [Row("lost_batch", "orphan_span fraud", found), Row("slow_call", "latency on the edge web → recommendation", 2, "calls over 0.4 s")]
+    monkeypatch.setattr("traced.cli.demo._wait_for_all", lambda *_: rows)
+    ran = run("demo", "--seconds", "1", "--format", "json")
+    assert ran.code == code
+    assert json.loads(ran.out) == {
+        "comparison": [
+            {"fault": "lost_batch", "expected": "orphan_span fraud", "times": found, "unit": "occurrences", "found": found > 0},
+            {"fault": "slow_call", "expected": "latency on the edge web → recommendation", "times": 2, "unit": "calls over 0.4 s", "found": True},
+        ],
+        "expected": 2,
+        "found": 2 if found else 1,
+        "requests_sent": 200,
+        "requests_needed": 150,
+    }
+    assert "Look at http://h:3/" in ran.err
+
+
+def test_a_demo_that_goes_on_says_at_once_where_it_answers_and_what_is_planted(run: Run, monkeypatch: pytest.MonkeyPatch, steps_of_the_demo: Steps) -> None:
+    assert steps_of_the_demo == ([], [])
+    monkeypatch.setattr("threading.Event.wait", lambda *_: True)  # as if it were told to end
+    ran = run("demo", "--format", "json")
+    assert ran.code == 0
+    said = json.loads(ran.out)
+    assert said["http"] == "h:3"
+    assert [fault["name"] for fault in said["planted_faults"]] == [fault.name for fault in planted_faults()]
+    assert said["planted_faults"][0]["what_traced_says"]
 
 
 @pytest.mark.parametrize(

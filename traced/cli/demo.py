@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from traced.cli.options import ConfigOption, GrpcOption, HttpOption, OtlpHttpOption, SettleOption, listening, read_settings
-from traced.cli.output import say, write_lines, write_table, write_text
+from traced.cli.options import ConfigOption, Format, FormatOption, GrpcOption, HttpOption, OtlpHttpOption, SettleOption, listening, read_settings
+from traced.cli.output import say, write_json, write_lines, write_table, write_text
 
 if TYPE_CHECKING:
     from traced.cli.daemon_api import DaemonApi
@@ -31,7 +32,7 @@ _SLOW_BUCKET = "0.4"
 """The bound of the latency histogram below the planted slow call."""
 
 
-def demo(
+def demo(  # noqa: PLR0913 - one a flag
     *,
     otlp_grpc: GrpcOption = None,
     otlp_http: OtlpHttpOption = None,
@@ -41,10 +42,12 @@ def demo(
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, metavar="N", help="Stop after N seconds and compare findings with faults.")] = None,
     requests_per_second: Annotated[float, typer.Option("--rate", min=0.1, max=100, metavar="N", help="Customers' requests a second.")] = 5.0,
     config: ConfigOption = None,
+    output: FormatOption = Format.TEXT,
 ) -> None:
     """Run the daemon and a small instrumented shop with planted, listed faults.
 
-    With --seconds it ends by itself; exit code 1 then says that something planted was not found.
+    With --seconds it ends by itself; exit code 1 then says that something planted was not found. As JSON it prints one document: with --seconds
+    the comparison, without it the addresses and the planted faults, at once.
     """
     with ExitStack() as stack:
         flags = listening(otlp_grpc, otlp_http, http, data_dir, settle_seconds)
@@ -53,7 +56,7 @@ def demo(
         from traced.cli import logs  # noqa: PLC0415 - `traced --help` needs none of these
         from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415
         from traced.daemon import Daemon  # noqa: PLC0415
-        from traced.demo.faults import planted_faults, planted_faults_text  # noqa: PLC0415
+        from traced.demo.faults import planted_faults  # noqa: PLC0415
         from traced.demo.shop import Shop  # noqa: PLC0415
 
         logs.configure(logging.WARNING)
@@ -65,17 +68,32 @@ def demo(
         shop = Shop(otlp_grpc=ready["otlp_grpc"], otlp_http=ready["otlp_http"], requests_per_second=requests_per_second)
         stack.callback(shop.stop, 4.0)
         shop.start()
-        write_lines([f"Look at http://{ready['http']}/", f"First findings come after about {settings.analysis.settle_seconds:g} s.", "", "Planted faults:", ""])
-        write_text(planted_faults_text())
-        if seconds is None:
-            write_lines(["Ctrl-C ends it."])
+        _introduce(ready, settings.analysis.settle_seconds, output, ends_by_itself=seconds is not None)
         stopped.wait(seconds)
         if seconds is None or stopped.is_set():
             return
         shop.stop(10.0)
         api = DaemonApi(f"http://{ready['http']}")
         comparison = _wait_for_all(api, planted_faults(), settings.analysis.settle_seconds + LAST_PASSES_SECONDS, stopped)
-    raise typer.Exit(_print(comparison, shop.requests_sent))
+    code = 0 if all(row.found for row in comparison) else 1
+    _print(comparison, shop.requests_sent, output)
+    raise typer.Exit(code)
+
+
+def _introduce(ready: dict[str, Any], settle_seconds: float, output: Format, *, ends_by_itself: bool) -> None:
+    """Say where to look and what is planted."""
+    from traced.demo.faults import planted_faults, planted_faults_text  # noqa: PLC0415 - see `demo`
+
+    words = [f"Look at http://{ready['http']}/", f"First findings come after about {settle_seconds:g} s."]
+    if output is Format.TEXT:
+        write_lines([*words, "", "Planted faults:", ""])
+        write_text(planted_faults_text())
+        if not ends_by_itself:
+            write_lines(["Ctrl-C ends it."])
+    elif ends_by_itself:
+        say("\n".join(words))
+    else:
+        write_json(ready | {"planted_faults": [asdict(fault) for fault in planted_faults()]})
 
 
 def _with_demo_defaults(config: Path | None, flags: dict[str, dict[str, Any]], stack: ExitStack) -> Settings:
@@ -100,8 +118,18 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-Row = tuple[str, str, str, bool]
-"""Planted fault, what must be said of it, what was said, whether that is enough."""
+class Row(NamedTuple):
+    """One thing that must be said of a planted fault, and how many times it was (in `unit`)."""
+
+    fault: str
+    expected: str
+    times: int
+    unit: str = "occurrences"
+
+    @property
+    def found(self) -> bool:
+        """Whether it was said at all."""
+        return self.times > 0
 
 
 def _wait_for_all(api: DaemonApi, faults: tuple[PlantedFault, ...], patience_seconds: float, stopped: threading.Event) -> list[Row]:
@@ -109,7 +137,7 @@ def _wait_for_all(api: DaemonApi, faults: tuple[PlantedFault, ...], patience_sec
     deadline = time.monotonic() + patience_seconds
     while True:
         rows = compare(faults, api.get("findings", limit=5_000)["findings"], api.get("graph")["service_graph"]["edges"], api.metrics())
-        if all(found for *_, found in rows) or time.monotonic() > deadline or stopped.wait(1.0):
+        if all(row.found for row in rows) or time.monotonic() > deadline or stopped.wait(1.0):
             return rows
 
 
@@ -121,11 +149,11 @@ def compare(faults: tuple[PlantedFault, ...], findings: list[dict[str, Any]], ed
         if fault.failing_edge is not None:
             client, server = fault.failing_edge
             errors = sum(edge["errors"] for edge in edges if (edge["client"], edge["server"]) == fault.failing_edge)
-            rows.append((fault.name, f"errors on the edge {client} → {server}", f"{errors} errors" if errors else "", errors > 0))
+            rows.append(Row(fault.name, f"errors on the edge {client} → {server}", errors, "errors"))
         if fault.slow_edge is not None:
             client, server = fault.slow_edge
             slow = slow_calls(metrics, client, server)
-            rows.append((fault.name, f"latency on the edge {client} → {server}", f"{slow} calls over {_SLOW_BUCKET} s" if slow else "", slow > 0))
+            rows.append(Row(fault.name, f"latency on the edge {client} → {server}", slow, f"calls over {_SLOW_BUCKET} s"))
     return rows
 
 
@@ -134,7 +162,7 @@ def _row_of_claim(name: str, claim: Expectation, findings: list[dict[str, Any]])
     count = sum(one["count"] for one in said if claim.cause in ("", one["cause"]))
     about = f"{claim.service} ← {claim.peer}" if claim.peer else claim.service
     why = f": {claim.cause}" if claim.cause else ""
-    return (name, f"{claim.detector} {about}{why}", f"{count} occurrences" if count else "", count > 0)
+    return Row(name, f"{claim.detector} {about}{why}", count)
 
 
 def slow_calls(metrics: str, client: str, server: str) -> int:
@@ -148,13 +176,24 @@ def slow_calls(metrics: str, client: str, server: str) -> int:
     return int(counts["+Inf"] - counts[_SLOW_BUCKET])
 
 
-def _print(rows: list[Row], requests_sent: int) -> int:
-    """Print planted, found and missed side by side; give the exit code."""
+def _print(rows: list[Row], requests_sent: int, output: Format) -> None:
+    """Print planted, found and missed side by side."""
     from traced.demo.faults import REQUESTS_FOR_ALL_FAULTS  # noqa: PLC0415 - see `demo`
 
-    missed = [row for row in rows if not row[3]]
-    write_table(("planted", "traced should say", "found", ""), [(name, claim, found, "found" if ok else "MISSED") for name, claim, found, ok in rows])
-    write_lines(["", f"{len(rows) - len(missed)} of {len(rows)} found after {requests_sent} requests"])
-    if missed and requests_sent < REQUESTS_FOR_ALL_FAULTS:
+    found = sum(row.found for row in rows)
+    if output is Format.JSON:
+        write_json(
+            {
+                "comparison": [row._asdict() | {"found": row.found} for row in rows],
+                "expected": len(rows),
+                "found": found,
+                "requests_sent": requests_sent,
+                "requests_needed": REQUESTS_FOR_ALL_FAULTS,
+            },
+        )
+    else:
+        table = [(row.fault, row.expected, f"{row.times} {row.unit}" if row.found else "", "found" if row.found else "MISSED") for row in rows]
+        write_table(("planted", "traced should say", "found", ""), table)
+        write_lines(["", f"{found} of {len(rows)} found after {requests_sent} requests"])
+    if found < len(rows) and requests_sent < REQUESTS_FOR_ALL_FAULTS:
         say(f"Only {requests_sent} requests were made: {REQUESTS_FOR_ALL_FAULTS} are needed until every fault has happened. Give more --seconds.")
-    return 1 if missed else 0
