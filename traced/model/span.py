@@ -43,7 +43,6 @@ class AttributeType(IntEnum):
 
 FLAGS_HAS_IS_REMOTE: Final = 0x100
 FLAGS_IS_REMOTE: Final = 0x200
-FLAGS_W3C_MASK: Final = 0xFF
 
 MAX_TIME_UNIX_NANO: Final = 2**63 - 1
 """Times are stored signed; OTLP's unsigned times above this are clamped to it (year 2262)."""
