@@ -21,6 +21,7 @@ from shop_truth import expected_edges, healthy_services
 from traced.demo.faults import (
     CLOCK_AHEAD_SECONDS,
     LOST_BATCH_SPANS,
+    NEW_WEB_VERSION,
     RATES_JOB_EVERY,
     REQUESTS_FOR_ALL_FAULTS,
     SLOW_CALL_SECONDS,
@@ -198,7 +199,10 @@ def test_every_service_but_pricing_reports(collected):
 
 def test_each_service_has_a_resource_of_its_own(collected):
     instances = {(row.service, row.resource["service.instance.id"]) for row in collected.arrived}
-    assert len({instance for _, instance in instances}) == len(instances) == 12
+    assert len({instance for _, instance in instances}) == len(instances) == 13, "web runs in two versions"
+    versions = {(row.service, row.resource["service.version"]) for row in collected.arrived}
+    assert {service for service, version in versions if version == NEW_WEB_VERSION} == {"web"}
+    assert len(versions) == 13
     assert {row.resource["service.namespace"] for row in collected.arrived} == {"shop"}
     assert {row.service for row in collected.arrived if row.resource["host.name"] == "shop-b"} == {"catalog"}
     assert all(row.resource["service.version"] and row.resource["telemetry.sdk.name"] == "opentelemetry" for row in collected.arrived)

@@ -113,6 +113,15 @@ def test_what_payment_lost_is_one_thing_to_fix(outcome: Outcome):
     assert "exporter of payment" in payment["how_to_fix"]
 
 
+def test_the_version_that_loses_its_context_is_named_and_what_to_do_there(outcome: Outcome):
+    (broken,) = [f for f in outcome.findings if f["id"] == "broken_propagation"]
+    facts = broken["context"]
+    assert (facts["separated_by"], facts["separating_value"]) == ("service.version of the caller", faults.NEW_WEB_VERSION)
+    assert (facts["intact_with_it"], facts["broken_without_it"]) == (0, 0)
+    assert broken["how_to_fix"].startswith(f"Look at web where its service.version is {faults.NEW_WEB_VERSION}: ")
+    assert "opentelemetry-instrumentation package of its client library" in broken["how_to_fix"]
+
+
 def test_nothing_is_said_of_services_in_which_nothing_is_wrong(outcome: Outcome):
     assert {f["service"] for f in outcome.findings}.isdisjoint(healthy_services())
 
@@ -185,6 +194,8 @@ def test_metrics_say_what_the_api_says(outcome: Outcome):
     for (name, labels), value in samples.items():
         if name == "traced_finding_occurrences_total":
             occurred[dict(labels)["finding"]] += int(value)
+        if name == "traced_finding_withdrawn_occurrences_total":  # said anew with the cause that is known by now
+            occurred[dict(labels)["finding"]] -= int(value)
     assert occurred == sum((Counter({f["id"]: f["count"]}) for f in outcome.findings), Counter())
     assert sum(v for (name, _), v in samples.items() if name == "traced_detector_errors_total") == 0
 

@@ -341,6 +341,12 @@ class Propagation:
         self._learned.update(matching.learned)
         return matching
 
+    def waiting_services(self) -> tuple[list[str], list[str]]:
+        """Name the services of callers, and of receivers whose like have callers, that are without their other half."""
+        sought = (self._callers, self._callers.partner == 0), (self._receivers, (self._receivers.partner == 0) & self._receivers.has_callers)
+        callers, receivers = (pc.unique(pool.rows.column("service_name").filter(pa.array(mask))).to_pylist() for pool, mask in sought)
+        return callers, receivers
+
     def contexts(self) -> pa.Table:
         """Give what is known of each pair of services with a broken call."""
         return context_history(self.operations, self.separations)

@@ -108,7 +108,7 @@ class Waiting:
                 self._absences.parts.learn(self.propagation.came)
             decided = self.propagation.decide(until, self._known)
             if new is not None:
-                self.propagation.separations.learn_intact(new.made, new.fresh)
+                self.propagation.separations.learn_intact(new.made, new.fresh, *self.propagation.waiting_services())
             lonely = self.callees.judge(decided.lonely, self._history, self._absences.samplers, self._absences.parts)
             links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
             tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)

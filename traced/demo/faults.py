@@ -14,8 +14,9 @@ REQUESTS_FOR_ALL_FAULTS: Final = 150
 """After so many shop requests each planted fault is in the data often enough to be told from chance."""
 
 LOST_CONTEXT_EVERY: Final = 20
-"""Rare enough that cart answers well over 80 % of the calls, which is what makes an unanswered one remarkable."""
+"""Product pages from one of web's new version to the next; so rare that cart answers well over 80 % of the calls, which makes an unanswered one remarkable."""
 LOST_CONTEXT_FIRST: Final = 12
+NEW_WEB_VERSION: Final = "2.0.0-canary"
 
 LOST_BATCH_EVERY: Final = 30
 """Exports of payment from one lost batch to the next: at one export a second and a tenth of the spans at most."""
@@ -98,10 +99,16 @@ class PlantedFault:
 
 _LOSES_CONTEXT = PlantedFault(
     name="loses_context",
-    what_is_planted=f"one product page in {LOST_CONTEXT_EVERY} asks for the cart through an old HTTP helper that sends no traceparent header",
-    where="web, GET /products/{product_id} → cart, GET /carts/{cart_id}",
-    what_traced_says="broken_propagation: web does not pass its context to cart; each SERVER span that began a trace of its own is named with its caller",
-    expected=(Expectation("broken_propagation", "cart", "web", minimum=2),),
+    what_is_planted=(
+        f"one product page in {LOST_CONTEXT_EVERY} is served by a new version of web, {NEW_WEB_VERSION}, which asks for the cart through an HTTP helper "
+        "that sends no traceparent header"
+    ),
+    where="web, version " + NEW_WEB_VERSION + ", GET /products/{product_id} → cart, GET /carts/{cart_id}",
+    what_traced_says=(
+        "broken_propagation: web does not pass its context to cart, where its version is the new one; each SERVER span that began a trace of its own is named "
+        "with its caller"
+    ),
+    expected=(Expectation("broken_propagation", "cart", "web", minimum=2, cause="not_injected"),),
     not_expected=(
         Claim("missing_server_span", "web", "cart"),
         Claim("orphan_span", "cart"),

@@ -50,11 +50,13 @@ class Identity:
         service: service.name.
         host: host.name, which stands for a clock.
         clock_ahead_seconds: how far that clock is ahead of the true time.
+        version: service.version.
     """
 
     service: str
     host: str = "shop-a"
     clock_ahead_seconds: float = 0.0
+    version: str = __version__
 
 
 class ServiceTelemetry:
@@ -70,7 +72,7 @@ class ServiceTelemetry:
             {
                 "service.name": identity.service,
                 "service.namespace": "shop",
-                "service.version": __version__,
+                "service.version": identity.version,
                 "service.instance.id": str(uuid.uuid4()),
                 "host.name": identity.host,
             },

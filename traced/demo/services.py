@@ -58,17 +58,16 @@ class Schedule:
             return self._times % self.every == self.first % self.every
 
 
-def web(tools: Tools) -> tuple[Route, ...]:
-    """Front door: pages, carts, checkout, refunds."""
-    old_helper = Schedule(faults.LOST_CONTEXT_EVERY, faults.LOST_CONTEXT_FIRST)
+def web(tools: Tools, *, new: bool = False) -> tuple[Route, ...]:
+    """Front door: pages, carts, checkout, refunds; of the new version, if it is that."""
     call = tools.client.call
 
     def product_page(request: Request) -> Response:
         product = call("catalog", "GET", "/products/{product_id}", request.parameters)
         also = call("recommendation", "GET", "/recommendations/{product_id}", request.parameters)
         cart_id = f"cart-{request.parameters['product_id']}"
-        # Planted: the old helper makes the same call but sends no context.
-        cart = call("cart", "GET", "/carts/{cart_id}", {"cart_id": cart_id}, inject=not old_helper.is_due())
+        # Planted: the new version's helper makes the same call but sends no context.
+        cart = call("cart", "GET", "/carts/{cart_id}", {"cart_id": cart_id}, inject=not new)
         return Response(body={"product": product.body, "also": also.body, "cart": cart.body})
 
     def add_item(request: Request) -> Response:

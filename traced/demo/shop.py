@@ -20,7 +20,7 @@ from traced.demo.instrumentation import MAX_EXPORT_BATCH_SIZE, Identity, Service
 from traced.demo.load import LoadDriver, request_mix
 from traced.demo.message_queue import MessageQueue
 from traced.demo.sdk import SpanExporter
-from traced.demo.services import CONSUMERS, JOBS, ORDERS, ROUTES, SERVICES, Tools
+from traced.demo.services import CONSUMERS, JOBS, ORDERS, ROUTES, SERVICES, Schedule, Tools, web
 from traced.demo.workers import BackgroundJob, QueueConsumer, wait_until
 from traced.errors import TracedError
 
@@ -56,6 +56,8 @@ class Shop:
         self._mix = request_mix(seed)
         self._sending = threading.Lock()
         self._ports: dict[str, int] = {}
+        self._new_web_port = 0
+        self._new_version = Schedule(faults.LOST_CONTEXT_EVERY, faults.LOST_CONTEXT_FIRST)
         self._telemetries: list[ServiceTelemetry] = []
         self._servers: list[HttpServer] = []
         self._consumers: list[QueueConsumer] = []
@@ -140,7 +142,8 @@ class Shop:
     def _send_one(self) -> None:
         with self._sending:
             request = next(self._mix)
-            send(self._ports["web"], request.method, request.path, request.body, {"User-Agent": "shop-customer"})
+            new = request.method == "GET" and self._new_version.is_due()
+            send(self._new_web_port if new else self._ports["web"], request.method, request.path, request.body, {"User-Agent": "shop-customer"})
             self.requests_sent += 1
             for job in self._jobs:
                 job.request_served()
@@ -180,12 +183,21 @@ class Shop:
                 server = HttpServer(telemetry, ROUTES[service](tools[service]))
                 self._servers.append(server)
                 self._ports[service] = server.port
+        self._build_new_web(messages)
         for consumer in CONSUMERS:
             own = tools[consumer.service]
             process = partial(consumer.process, own)
             self._consumers.append(QueueConsumer(own.telemetry, messages, consumer.destination, process, linked=consumer.linked))
         for job in JOBS:
             self._jobs.append(BackgroundJob(f"{job.service}-{job.action.__name__}", job.every, partial(job.action, tools[job.service])))
+
+    def _build_new_web(self, messages: MessageQueue) -> None:
+        """Start the new version of web beside the old one, as a rollout does that has just begun."""
+        telemetry = ServiceTelemetry(Identity("web", version=faults.NEW_WEB_VERSION), [grpc_exporter(self._otlp_grpc)])
+        self._telemetries.append(telemetry)
+        server = HttpServer(telemetry, web(Tools(telemetry, HttpClient(telemetry, self._ports), messages), new=True))
+        self._servers.append(server)
+        self._new_web_port = server.port
 
     def _telemetry(self, service: str) -> ServiceTelemetry:
         """Give a service its telemetry, with the faults that lie there."""

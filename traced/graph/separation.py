@@ -1,13 +1,13 @@
 """Where only a share of an edge's calls loses its context: the one property that tells the broken calls from the others.
 
-Of each edge with broken calls it is counted, by process, version and operation of either side, how many calls were broken and how many
+Of each edge on which calls break, or may be found to, it is counted, by process, version and operation of either side, how many calls were broken and how many
 intact. What separates is told where Fisher's exact test would see so clear a table by chance once in a thousand times, corrected for all that was tried,
 and where it covers nearly all of the broken calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -80,17 +80,23 @@ class Separations:
         for edge, values in zip(edges, zip(*columns, strict=True), strict=True):
             self._count(edge, values, broken=True)
 
-    def learn_intact(self, made: Relation, fresh: Mask) -> None:
-        """Count the calls of a pass whose caller was not looked at before, of edges on which calls break."""
+    def learn_intact(self, made: Relation, fresh: Mask, callers: Collection[str], receivers: Collection[str]) -> None:
+        """Count the calls of a pass whose caller was not looked at before, of edges on which calls break.
+
+        And of those on which one may be found to: between services of which callers, and receivers, wait for their other half.
+        """
         edges = self._now.keys() | self._before.keys()
-        if not edges:
+        if not edges and not (callers and receivers):
             return
         calls, texts = made.calls, made.calls.names.texts
         numbers = {text: number for number, text in enumerate(texts)}
         width = len(texts)
         wanted = np.array([numbers[c] * width + numbers[s] for c, s in edges if c in numbers and s in numbers], np.int64)
+        calling, called = (np.isin(texts, list(waiting)) for waiting in (callers, receivers))
         both = np.flatnonzero((calls.client_row >= 0) & (calls.server_row >= 0))
-        both = both[fresh[calls.client_row[both]] & np.isin(calls.client[both] * width + calls.server[both], wanted)][-CALLS_OF_A_PASS:]
+        client, server = calls.client[both], calls.server[both]
+        chosen = np.isin(client * width + server, wanted) | (calling[client] & called[server])
+        both = both[chosen & fresh[calls.client_row[both]]][-CALLS_OF_A_PASS:]
         rows = {CALLER: calls.client_row[both], RECEIVER: calls.server_row[both]}
         columns = [_texts(made.forest.spans, column, rows[side]) for side, _, column in PROPERTIES]
         for client, server, values in zip(calls.client[both].tolist(), calls.server[both].tolist(), zip(*columns, strict=True), strict=True):
