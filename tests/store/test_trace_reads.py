@@ -34,7 +34,7 @@ def parts_of_one_trace(store: Any) -> None:
         columns = {name: batch.items.column(name) for name in batch.items.schema.names}
         columns["start_time_unix_nano"] = pa.array([START + first + n for n in range(100)], pa.int64())
         # all hang under span 250, which is a root; so the earliest name a parent that begins later
-        columns["parent_span_id"] = pa.array([0 if first + n == 250 else 250 if n % 2 else 999 for n in range(100)], pa.uint64())
+        columns["parent_span_id"] = pa.array([0 if first + n == 250 else 250 if n % 2 else NOWHERE for n in range(100)], pa.uint64())
         items = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.items.schema)
         logs = make_logs(1, 20, body=f"part {number}")
         store_all(store, type(batch)(batch.signal, items, *(getattr(batch, n) for n in OTHERS)), logs)
@@ -42,6 +42,8 @@ def parts_of_one_trace(store: Any) -> None:
             freeze(store)
 
 
+NOWHERE = 2**63 + 999
+"""Half of all ids are as large."""
 OTHERS = [name for name in make_batch(1).__slots__ if name not in {"signal", "items"}]
 
 
@@ -52,7 +54,7 @@ def test_the_earliest_come_in_order_and_the_answer_says_how_many_there_are(tmp_p
         assert trace.spans.column("span_id").to_pylist() == list(range(1, 61))
         assert (trace.total_spans, trace.total_logs, trace.logs.num_rows, trace.truncated) == (300, 60, 7, True)
         assert trace.has_root, "though it is not among them"
-        assert trace.beyond == {250}, "999 is nowhere"
+        assert trace.beyond == {250}, "the other parent is nowhere"
         times = trace.logs.column("time_unix_nano").to_pylist()
         assert times == sorted(times)
         assert times[-1] <= START + 3

@@ -131,7 +131,7 @@ class StoredRows(ABC):
     def trace(self, high: int, low: int, max_spans: int, max_logs: int) -> StoredTrace:
         """Give the earliest spans and log records of a trace, and how many there are (TraceView)."""
         spans, logs = self.spans_of_trace(high, low, max_spans), self.logs_of_trace(high, low, max_logs)
-        size = TraceSize(spans.num_rows, pc.sum(pc.equal(spans.column("parent_span_id"), 0)).as_py() or 0, logs.num_rows)
+        size = TraceSize(spans.num_rows, pc.sum(pc.equal(spans.column("parent_span_id"), pa.scalar(0, pa.uint64()))).as_py() or 0, logs.num_rows)
         if size.spans < max_spans and size.logs < max_logs:
             return StoredTrace(spans, logs, size.spans, size.logs, size.roots > 0)
         # of what came meanwhile, and of what went, nothing is counted less than it is here
