@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from cases import Silent, check_silent, stays_silent
+from hypothesis import given
+from hypothesis import strategies as st
 from looking import NOW, look, new_passes
 from spans import many, spans
 
 from traced.detectors.clock_skew import proven_skew, sentence
-from traced.graph.history import SHOW_AGAIN_SECONDS
+from traced.graph.clocks import SHOW_AGAIN_SECONDS, Clocks, Slice, Slices
 from traced.model.occurrence import Level
 
 DETECTOR = "clock_skew"
@@ -21,6 +24,16 @@ def calls(server: str, client: str = "+10ms ~20ms", count: int = 25) -> list[str
     """Give calls from host h1 to host h2, each in a trace of its own."""
     return many(count, f"web CLIENT a host=h1 {client}", f"cart SERVER b<a host=h2 {server}")
 
+
+def spread(offsets: Sequence[float], every_seconds: float = 3, trace: str = "d") -> list[str]:
+    """Give calls of 20 ms one after the other, each with the server's clock ahead by so many milliseconds."""
+    starts = [round(1000 * every_seconds * n, 3) for n in range(len(offsets))]
+    clients = [f"web CLIENT {trace}{n}:a host=h1 +{start}ms ~20ms" for n, start in enumerate(starts)]
+    return clients + [f"cart SERVER {trace}{n}:b<a host=h2 +{round(starts[n] + 2 + offset, 3)}ms ~16ms" for n, offset in enumerate(offsets)]
+
+
+DRIFTING = spread([500 + 0.06 * n for n in range(600)])
+"""Half a second ahead, and 20 ppm too fast, over half an hour."""
 
 FIRES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "the server 2 s ahead": (
@@ -39,6 +52,18 @@ FIRES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "calls that each prove little prove more together": (
         [*calls("+25ms ~1ms"), *calls("+13ms ~19ms", count=28)[50:]],
         {"offset_at_least_ms": 2.0, "offset_at_most_ms": 3.0, "calls": 28, "calls_that_exclude_zero_alone": 3},
+    ),
+    "a clock that drifts away by 20 ppm over half an hour": (
+        DRIFTING,
+        {"level": Level.IMPROVEMENT, "calls_in_all": 600},
+    ),
+    "one call of 600 that proves the opposite": (
+        [*spread([500.0] * 600), "web CLIENT one:a host=h1 +10ms ~20ms", "cart SERVER one:b<a host=h2 +12ms ~16ms"],
+        {"level": Level.IMPROVEMENT, "offset_at_least_ms": 498.0, "offset_at_most_ms": 502.0, "calls": 601, "calls_that_exclude_zero_alone": 600},
+    ),
+    "a clock that was set wrong a few minutes ago": (
+        spread([0.0] * 400 + [2000.0] * 60),
+        {"level": Level.VIOLATION, "offset_at_least_ms": 1998.0, "calls_in_all": 460},
     ),
     "shared ids": (many(25, "web CLIENT a host=h1 +10ms ~20ms", "cart SERVER a host=h2 +2012ms ~16ms"), {"level": Level.VIOLATION}),
     "resources without a host: the services stand for their clocks": (
@@ -69,6 +94,13 @@ STAYS_SILENT: Silent = {
         *calls("+2012ms ~16ms"),
         "web CLIENT one:a host=h1 +2010ms ~20ms",
         "cart SERVER one:b<a host=h2 +12ms ~16ms",
+    ],
+    "a clock that was set right a few minutes ago": spread([2000.0] * 400 + [0.0] * 60),
+    "two hosts under one name, one of them half a second ahead": spread([0.0, 500.0] * 300),
+    "three hosts under one name, in turn for a while": spread([0.0, 500.0, -500.0, 500.0] * 150, 0.5),
+    "one call in ten that waits long and is answered late, where the others leave little open": [
+        *calls("+10100us ~19800us", count=90),
+        *(line for n in range(10) for line in (f"web CLIENT l{n}:a host=h1 +10ms ~20ms", f"cart SERVER l{n}:b<a host=h2 +25ms ~15ms")),
     ],
     "messages, hours later": many(25, "shop PRODUCER a host=h1 +10ms ~20ms", "billing CONSUMER b<a host=h2 +2h ~16ms"),
     "messages through a CLIENT": many(25, "shop CLIENT a host=h1 msg=sqs +10ms ~20ms", "billing CONSUMER b<a host=h2 +2h ~16ms"),
@@ -121,6 +153,45 @@ def test_bounds_of_several_passes_add_up_and_a_pass_without_the_pair_tells_nothi
     (one,) = [o for o in passes.run(half, NOW + 2).occurrences if o.id == DETECTOR]
     assert one.context["calls"] == 24
     assert [o.id for o in passes.run(spans("web SERVER z").settled(), NOW + 4).occurrences if o.id == DETECTOR] == []
+
+
+def test_of_a_drifting_clock_the_newest_calls_count_and_it_is_not_told_in_every_pass() -> None:
+    (one,) = look(DRIFTING).found(DETECTOR).values()
+    lower, upper = one.context["offset_at_least_ms"], one.context["offset_at_most_ms"]
+    assert 532 <= lower < upper <= 536.5, "what was true half an hour ago is not said"
+    assert 20 <= one.context["calls"] < 100
+    passes, told = new_passes(), 0
+    for at in range(0, 1200, 24):
+        some = spans(*DRIFTING[at // 2 : at // 2 + 12], *DRIFTING[600 + at // 2 : 612 + at // 2])
+        told += len([o for o in passes.run(some.settled(), NOW + 1.5 * at).occurrences if o.id == DETECTOR])
+    assert 1 <= told <= 8
+
+
+def test_what_is_known_of_clocks_survives_a_restart_and_is_bounded() -> None:
+    passes = new_passes()
+    passes.run(spans(*DRIFTING).settled(), NOW)
+    again = Clocks()
+    again.load(json.loads(json.dumps(passes.history.clocks.dump())))
+    assert again.dump() == passes.history.clocks.dump()
+    [[_, _, slices]] = again.dump()["windows"][1]
+    assert len(slices) <= 24
+    assert sum(one[2] for one in slices) == 600
+    with pytest.raises(KeyError):
+        again.load({**again.dump(), "facts": []})
+
+
+@given(st.lists(st.integers(0, 2000), min_size=1, max_size=300))
+def test_slices_lose_no_call_and_no_bound_and_keep_the_newest_apart(numbers: list[int]) -> None:
+    slices = Slices()
+    for number in numbers:
+        slices.add(number, Slice(1, 0, 1, [number], [number + 5]))
+    ordered = slices.ordered()
+    assert len(ordered) <= 30
+    assert sum(one.pairs for one in ordered) == len(numbers)
+    assert max(one.lowers[0] for one in ordered) == max(numbers)
+    assert min(one.uppers[0] for one in ordered) == min(numbers) + 5
+    assert ordered[-1].lowers[0] == max(numbers)
+    assert ordered[-1].pairs == numbers.count(max(numbers))
 
 
 def test_a_clock_that_was_set_right_is_forgotten_after_two_hours() -> None:

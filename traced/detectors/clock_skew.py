@@ -3,7 +3,9 @@
 Criteria:
     Over at least 20 synchronous, answered calls between two clocks, every call bounds the offset of the server's clock against
     the client's: not less than server end minus client end, not more than server start minus client start. The intersection
-    excludes zero by at least 1 ms, and so do three calls, and one in twenty, each by itself. Clocks are told apart by host.id, else
+    excludes zero by at least 1 ms, and so do three calls, and one in twenty, each by itself. Where the bounds of all calls contradict each other, because a
+    clock drifts or a few calls mislead, the longest part of them up to the newest counts that does not, of at least 20 calls of which one in a hundred may
+    be left out; then half of its calls must exclude zero each by itself. Clocks are told apart by host.id, else
     k8s.node.name, host.name, service.instance.id; where a resource names none of them, by service.
 
 Rationale:
@@ -15,8 +17,8 @@ How to fix:
 
 When it is wrong:
     Where resources name no host, a service of several hosts counts as one clock; differing offsets then contradict each other, and
-    nothing is claimed. Calls through a proxy that answers early can tighten a bound wrongly, and so can servers that end their spans after the
-    response is out: single ones do not count, many do.
+    nothing is claimed while calls of several of them come. Calls through a proxy that answers early can tighten a bound wrongly, and so can servers that
+    end their spans after the response is out: single ones do not count, many do.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from traced.detectors import Row, iterate
-from traced.graph.history import MIN_CLOCK_PAIRS
+from traced.graph.clocks import MIN_CLOCK_PAIRS, PROVING_SHARE_OF_A_PART
 from traced.model.occurrence import Level, Occurrence
 
 ID = "clock_skew"
@@ -46,7 +48,8 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
         lower, upper = row["lower"], row["upper"]
         proven = proven_skew(lower, upper)
         proving = row["ahead"] if lower > 0 else row["behind"]
-        if row["pairs"] < MIN_CLOCK_PAIRS or proven < INFORMATION_FROM_NANOS or proving < max(MIN_PROVING, MIN_PROVING_SHARE * row["pairs"]):
+        share = PROVING_SHARE_OF_A_PART if row["narrowed"] else MIN_PROVING_SHARE
+        if row["pairs"] < MIN_CLOCK_PAIRS or proven < INFORMATION_FROM_NANOS or proving < max(MIN_PROVING, share * row["pairs"]):
             continue
         yield Occurrence(
             id=ID,
@@ -62,6 +65,7 @@ def detect(rows: Sequence[Row]) -> Iterator[Occurrence]:
                 "offset_at_least_ms": round(lower / 1e6, 3),
                 "offset_at_most_ms": round(upper / 1e6, 3),
                 "calls": row["pairs"],
+                **({"calls_in_all": row["pairs_in_all"]} if row["narrowed"] else {}),
                 "calls_that_exclude_zero_alone": proving,
                 "client_clock": row["client_clock"],
                 "server_clock": row["server_clock"],

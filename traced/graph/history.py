@@ -14,36 +14,20 @@ from typing import Any, Final
 import pyarrow as pa
 
 from traced.graph.called import callee_name
+from traced.graph.clocks import Clocks
 from traced.graph.responses import answered_by_service
 from traced.graph.windows import turned
 
 MAX_SLOTS: Final = 20_000
-MAX_PAIRS: Final = 5_000
 MAX_ALIASES: Final = 5_000
 MAX_INSTANCES: Final = 20_000
-MIN_CLOCK_PAIRS: Final = 20
-"""Calls between two clocks from which on something is said of them."""
-SHOW_AGAIN_SECONDS: Final = 600.0
-
 Row = dict[str, Any]
 _NOBODY: Final[Counter[str]] = Counter()
-
-_CLOCK_FACTS: Final = {
-    "median_duration": pa.float64(),
-    "client_service": pa.string(),
-    "server_service": pa.string(),
-    "trace_id_high": pa.uint64(),
-    "trace_id_low": pa.uint64(),
-    "span_id": pa.uint64(),
-    "start_time_unix_nano": pa.int64(),
-    "seen": pa.bool_(),
-}
 
 
 @dataclass(slots=True)
 class _Window:
     slots: dict[tuple[str, str, str, str], Counter[str]] = field(default_factory=dict)
-    clocks: dict[tuple[str, str], Row] = field(default_factory=dict)
     spans: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeats: Counter[tuple[str, str]] = field(default_factory=Counter)
     aliases: dict[str, Counter[str]] = field(default_factory=dict)
@@ -61,17 +45,21 @@ class History:
     def __init__(self) -> None:
         """Start knowing nothing."""
         self._now, self._before = _Window(), _Window()
-        self._time = self._turned = 0.0
-        self._shown: dict[tuple[str, str], tuple[float, int, int]] = {}
-        self.dropped = 0
+        self.clocks = Clocks()
+        self._turned = 0.0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Count what limits left out."""
+        return self._dropped + self.clocks.dropped
 
     def turn(self, now: float) -> None:
         """Begin a new window when the present one is full of time (unix seconds)."""
-        self._time = now
+        self.clocks.turn(now)
         self._turned, over = turned(self._turned, now)
         if over:
             self._now, self._before = _Window(), self._now
-            self._shown = {key: shown for key, shown in self._shown.items() if key in self._before.clocks}
 
     def learn_slots(self, rows: Sequence[Row], sign: int = 1) -> None:
         """Add rows of `relation.slots`; with sign -1 take back what was learned of traces that are looked at again."""
@@ -81,7 +69,7 @@ class History:
             callees = self._now.slots.get(key)
             if callees is None:
                 if len(self._now.slots) >= MAX_SLOTS:
-                    self.dropped += 1
+                    self._dropped += 1
                     continue
                 callees = self._now.slots[key] = Counter()
             callees[row["callee"]] += sign * row["calls"]
@@ -95,31 +83,14 @@ class History:
             if not service:
                 return
             if len(self._now.aliases) >= MAX_ALIASES:
-                self.dropped += 1
+                self._dropped += 1
                 return
             known = self._now.aliases[address] = Counter()
         known[service] += calls
 
     def learn_clocks(self, rows: Iterable[Row]) -> None:
-        """Intersect with rows of `queries/analysis/clock_pairs.sql`; pairs not among them count as not seen now."""
-        for pair in (*self._now.clocks.values(), *self._before.clocks.values()):
-            pair["seen"] = False
-        for row in rows:
-            key = (row["client_clock"], row["server_clock"])
-            known = self._now.clocks.get(key)
-            if known is None:
-                if len(self._now.clocks) >= MAX_PAIRS:
-                    self.dropped += 1
-                else:
-                    self._now.clocks[key] = {**row, "seen": True}
-                continue
-            known["lower"] = max(known["lower"], row["lower"])
-            known["upper"] = min(known["upper"], row["upper"])
-            for name in ("pairs", "ahead", "behind"):
-                known[name] = known.get(name, 0) + row[name]  # a state of an earlier version has not all of them
-            known["seen"] = True
-            for name in ("median_duration", "trace_id_high", "trace_id_low", "span_id", "start_time_unix_nano"):
-                known[name] = row[name]
+        """Take rows of `queries/analysis/clock_pairs.sql`."""
+        self.clocks.learn(rows)
 
     def learn_instances(self, spans: Mapping[tuple[str, str], int], repeats: Mapping[tuple[str, str], int]) -> None:
         """Add spans and repeats by (service, instance)."""
@@ -128,7 +99,7 @@ class History:
                 if instance in known or len(known) < MAX_INSTANCES:
                     known[instance] += number
                 else:
-                    self.dropped += 1
+                    self._dropped += 1
 
     # ------------------------------------------------------------------ what detectors read
 
@@ -175,7 +146,7 @@ class History:
 
     def tables(self, instances: Iterable[tuple[str, str]] = ()) -> dict[str, pa.Table]:
         """Give `slot_history`, `clock_history` and, of some (service, instance), `instance_history`."""
-        return {"slot_history": self._slot_table(), "clock_history": self._clock_table(), "instance_history": self._instance_table(instances)}
+        return {"slot_history": self._slot_table(), "clock_history": self.clocks.table(), "instance_history": self._instance_table(instances)}
 
     def _slot_table(self) -> pa.Table:
         rows = []
@@ -190,29 +161,6 @@ class History:
         names = ["service", "name", "peer", "outcome", "callee", "answered", "calls"]
         return _table(rows, names, [pa.string()] * 5 + [pa.int64()] * 2)
 
-    def _clock_table(self) -> pa.Table:
-        rows = []
-        for key, now in self._now.clocks.items():
-            before = self._before.clocks.get(key)
-            lower = now["lower"] if before is None else max(now["lower"], before["lower"])
-            upper = now["upper"] if before is None else min(now["upper"], before["upper"])
-            if before is not None and lower > upper:
-                lower, upper, before = now["lower"], now["upper"], None  # the clock was set meanwhile: only the present counts
-            pairs, ahead, behind = (now.get(name, 0) + (before.get(name, 0) if before else 0) for name in ("pairs", "ahead", "behind"))
-            facts = {**now, "seen": now["seen"] and pairs >= MIN_CLOCK_PAIRS and self._worth_showing(key, lower, upper)}
-            rows.append((*key, lower, upper, pairs, ahead, behind, *(facts[name] for name in _CLOCK_FACTS)))
-        names = ["client_clock", "server_clock", "lower", "upper", "pairs", "ahead", "behind", *_CLOCK_FACTS]
-        kinds = [pa.string()] * 2 + [pa.int64()] * 5 + list(_CLOCK_FACTS.values())
-        return _table(rows, names, kinds)
-
-    def _worth_showing(self, key: tuple[str, str], lower: int, upper: int) -> bool:
-        """Say whether a pair of clocks is told again: what is known of it changed, or it was long ago. Every pass would be too often."""
-        time, *bounds = self._shown.get(key, (0.0, 0, 0))
-        if bounds == [lower, upper] and 0 <= self._time - time < SHOW_AGAIN_SECONDS:
-            return False
-        self._shown[key] = (self._time, lower, upper)
-        return True
-
     def _instance_table(self, instances: Iterable[tuple[str, str]]) -> pa.Table:
         windows = (self._before, self._now)
         rows = [(*key, sum(w.spans.get(key, 0) for w in windows), sum(w.repeats.get(key, 0) for w in windows)) for key in instances]
@@ -222,7 +170,7 @@ class History:
 
     def dump(self) -> dict[str, Any]:
         """Give both windows as JSON values."""
-        return {"turned": self._turned, "windows": [_dump_window(w) for w in (self._before, self._now)]}
+        return {"turned": self._turned, "windows": [_dump_window(w) for w in (self._before, self._now)], "clocks": self.clocks.dump()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.
@@ -231,13 +179,13 @@ class History:
             KeyError, ValueError, TypeError: this is no such state; nothing was taken.
         """
         before, now = (_load_window(w) for w in state["windows"])
+        self.clocks.load(state["clocks"])
         self._turned, self._before, self._now = float(state["turned"]), before, now
 
 
 def _dump_window(window: _Window) -> dict[str, Any]:
     return {
         "slots": [[*key, dict(callees)] for key, callees in window.slots.items()],
-        "clocks": list(window.clocks.values()),
         "spans": [[*key, n] for key, n in window.spans.items()],
         "repeats": [[*key, n] for key, n in window.repeats.items()],
         "aliases": {address: dict(services) for address, services in window.aliases.items()},
@@ -247,7 +195,6 @@ def _dump_window(window: _Window) -> dict[str, Any]:
 def _load_window(state: Mapping[str, Any]) -> _Window:
     window = _Window(
         slots={(service, name, peer, outcome): Counter(callees) for service, name, peer, outcome, callees in state["slots"]},
-        clocks={(pair["client_clock"], pair["server_clock"]): dict(pair) for pair in state["clocks"]},
         spans=Counter({(service, instance): n for service, instance, n in state["spans"]}),
         repeats=Counter({(service, instance): n for service, instance, n in state["repeats"]}),
         aliases={address: Counter(services) for address, services in state["aliases"].items()},

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from traced.graph.called import called
 from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
+from traced.graph.clocks import slice_numbers
 from traced.graph.columns import Codes, Ints, Mask, combined
 from traced.graph.contexts import crowds, leaks
 from traced.graph.floods import floods
@@ -154,13 +155,17 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     return result
 
 
-def with_examples(made: Relation, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give clock pairs with the ids and the start of their example span in place of its row."""
-    for pair in pairs:
-        row = pair.pop("row")
+def with_examples(made: Relation, slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to one slice of each pair of clocks the ids and the start of the span that shows their offset best: the earliest, seen from its caller."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in slices:
+        pair = (one["client_clock"], one["server_clock"])
+        if pair not in best or one["uppers"][0] < best[pair]["uppers"][0]:
+            best[pair] = one
+    for one in best.values():
         for name in ("trace_id_high", "trace_id_low", "span_id", "start_time_unix_nano"):
-            pair[name] = made.forest.spans.column(name)[row].as_py()
-    return pairs
+            one[name] = made.forest.spans.column(name)[one["row"]].as_py()
+    return slices
 
 
 def spans_by_instance(forest: Forest, fresh: Mask) -> dict[tuple[str, str], int]:
@@ -223,6 +228,7 @@ def call_columns(forest: Forest, calls: Calls) -> pa.Table:
             "server_service": Codes(calls.server[both], calls.names.texts).column(),
             "client_clock": Codes(hosts.of[client], hosts.texts).column(),
             "server_clock": Codes(hosts.of[server], hosts.texts).column(),
+            "slice": slice_numbers(forest.start[client]),
             "client_kind": forest.kind[client],
             "client_start": forest.start[client],
             "client_end": forest.end[client],
