@@ -122,6 +122,8 @@ class StoreSettings(Room):
     """From this fill of the volume on, senders are told to come back (`disk_full`)."""
     dedup_window_spans: int = Field(2_000_000, ge=1000)
     """How many of the newest spans a resent span is recognised among (8 bytes of memory each)."""
+    dedup_window_log_batches: int = Field(65_536, ge=100)
+    """How many of the newest batches of log records a resent one is recognised among (40 bytes of memory each)."""
     memory_limit_bytes: int = Field(192 * 2**20, ge=32 * 2**20)
     """DuckDB's buffer limit for hot segments; above it rows spill to disk."""
     max_spill_bytes: int = Field(2**30, ge=0)

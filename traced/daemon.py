@@ -165,6 +165,7 @@ class Daemon:
             refused_requests=counts.total("traced_receiver_refused"),
             rejected_items=counts.total("traced_receiver_rejected_items"),
             repeated_spans=counts.total("traced_store_repeated_spans"),
+            repeated_logs=counts.total("traced_store_repeated_logs"),
             dropped_findings=counts.total("traced_findings_dropped"),
             dropped_edges=counts.total("traced_graph_dropped_edges"),
             last_arrival_unix_seconds=last or None,

@@ -119,6 +119,7 @@ class Telemetry:
 
     def _declare_store(self, registry: CollectorRegistry) -> None:
         self.repeated_spans = Counter("traced_store_repeated_spans", "Spans that came again and were not stored again.", ["content"], registry=registry)
+        self.repeated_logs = Counter("traced_store_repeated_logs", "Log records whose whole batch came again; not stored again.", registry=registry)
         self.commit_seconds = Histogram("traced_store_commit_seconds", "One commit group: insert and fdatasync.", buckets=SECONDS_BUCKETS, registry=registry)
         self.hot_spans = Gauge("traced_store_hot_spans", "Spans in hot and frozen segments.", registry=registry)
         self.sealed_files = Gauge("traced_store_sealed_files", "Sealed Parquet files.", registry=registry)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.config import StoreSettings
-from traced.model.batch import Batch, Receipt, Signal
+from traced.model.batch import NO_FINGERPRINT, Batch, Fingerprint, Receipt, Signal
 from traced.model.schema import ATTRIBUTE_DICTIONARY, COMPACT_LOGS, COMPACT_SPANS, RESOURCES, SCOPES
 from traced.store.catalog import Catalog
 from traced.store.store import Store
@@ -41,7 +42,7 @@ def make_batch(number: int, spans: int = 10, *, service: str = "cart", kind: int
     return _batch(Signal.TRACES, items, dictionary, service)
 
 
-def make_logs(number: int, records: int = 10, *, body: str = "hello") -> Batch:
+def make_logs(number: int, records: int = 10, *, body: str = "hello", fingerprint: Fingerprint = NO_FINGERPRINT) -> Batch:
     """Give a batch of log records of one trace."""
     columns: dict[str, Any] = {
         "time_unix_nano": pa.array(np.arange(records, dtype=np.int64) + START),
@@ -52,7 +53,8 @@ def make_logs(number: int, records: int = 10, *, body: str = "hello") -> Batch:
         "span_id": pa.array(np.arange(1, records + 1, dtype=np.uint64)),
         "attribute_ids": pa.array([[0]] * records, pa.list_(pa.uint32())),
     }
-    return _batch(Signal.LOGS, _rows(COMPACT_LOGS, columns, records), [{"key": "log.key", "type": 1, "value": "x"}], "cart")
+    batch = _batch(Signal.LOGS, _rows(COMPACT_LOGS, columns, records), [{"key": "log.key", "type": 1, "value": "x"}], "cart")
+    return replace(batch, fingerprint=fingerprint)
 
 
 def _rows(schema: pa.Schema, columns: dict[str, Any], count: int) -> pa.RecordBatch:

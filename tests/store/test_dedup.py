@@ -104,7 +104,7 @@ def test_a_chance_collision_of_keys_drops_nothing(tmp_path, monkeypatch):
         assert held(store) == expected(range(1, 20))
 
 
-def test_log_records_have_no_identity_and_are_all_kept(tmp_path):
+def test_log_records_without_a_fingerprint_are_all_kept(tmp_path):
     with open_store(tmp_path) as store:
         store_all(store, make_logs(1), make_logs(1))
         assert store.logs_of_trace(1, 1).num_rows == 20

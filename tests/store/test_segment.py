@@ -44,7 +44,9 @@ def test_the_largest_request_stays_in_the_wal(tmp_path):
 
 def test_a_commit_that_fails_leaves_nothing(tmp_path):
     segment = Segment.create(tmp_path, 1, 64 * 2**20, 1, durable=False)
-    batch = pa.table({"sequence": pa.array([1], pa.uint64()), "a": [1], "s": ["traces"], "i": pa.array([1], pa.uint32()), "r": pa.array([0], pa.uint32())})
+    counts = {"items": pa.array([1], pa.uint32()), "repeated": pa.array([0], pa.uint32())}
+    words = dict.fromkeys(("sequence", "high", "low"), pa.array([1], pa.uint64()))
+    batch = pa.table({"sequence": words["sequence"], "arrival": [1], "signal": ["traces"], **counts, "high": words["high"], "low": words["low"]})
     with pytest.raises(duckdb.Error):
         segment.insert({"batch": batch, "scope": pa.table({"wrong": ["columns"]})})
     assert segment.cursor().sql("SELECT count(*) FROM batch").fetchall() == [(0,)]

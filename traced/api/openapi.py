@@ -187,7 +187,7 @@ _STATUS = _object(
         "ignored": _object({"metrics": _COUNT}),
         "refused": _object({"requests": _COUNT}),
         "rejected": _object({"items": _COUNT}),
-        "repeated": _object({"spans": _COUNT}),
+        "repeated": _object({"spans": _COUNT, "logs": _COUNT}),
         "dropped": _object({"findings": _COUNT, "edges": _COUNT}),
         "last_arrival": _or_null(_TIME),
         "analysis": _object(

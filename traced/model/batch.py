@@ -5,9 +5,13 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
+
+Fingerprint = tuple[int, int]
+"""A 128-bit hash as two unsigned words."""
+NO_FINGERPRINT: Final[Fingerprint] = (0, 0)
 
 
 class Signal(StrEnum):
@@ -32,6 +36,7 @@ class Batch:
         size_bytes: the request's size after decompression, for admission and for the queue's bound.
         rejected: how many items were invalid, by reason.
         altered: how many items were stored with a change (cut, clamped), by reason.
+        fingerprint: of the whole request, by which log records are recognised that come again; NO_FINGERPRINT where that cannot be told.
     """
 
     signal: Signal
@@ -42,6 +47,7 @@ class Batch:
     size_bytes: int
     rejected: dict[str, int]
     altered: dict[str, int]
+    fingerprint: Fingerprint = NO_FINGERPRINT
 
     @property
     def received(self) -> int:

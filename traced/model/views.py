@@ -128,6 +128,7 @@ class Status:
         refused_requests: requests of which nothing was stored.
         rejected_items: invalid spans or log records inside requests of which the rest was stored.
         repeated_spans: spans that came again and were not stored again.
+        repeated_logs: log records of batches that came again and were not stored again.
         dropped_findings: occurrences not kept because the ledger was full.
         dropped_edges: calls not kept because the graph was full.
         last_arrival_unix_seconds: when the newest batch was stored, also before this start; None where nothing is stored.
@@ -169,6 +170,7 @@ class Status:
     store: StoreHealth
     received_data_points: int = 0
     ignored_metrics: int = 0
+    repeated_logs: int = 0
     loss_ledger: tuple[ServiceAccount, ...] = ()
     view: str = "complete"
 
@@ -185,7 +187,7 @@ class Status:
             "ignored": {"metrics": self.ignored_metrics},
             "refused": {"requests": self.refused_requests},
             "rejected": {"items": self.rejected_items},
-            "repeated": {"spans": self.repeated_spans},
+            "repeated": {"spans": self.repeated_spans, "logs": self.repeated_logs},
             "dropped": {"findings": self.dropped_findings, "edges": self.dropped_edges},
             "last_arrival": _time_or_none(self.last_arrival_unix_seconds),
             "analysis": {

@@ -140,6 +140,7 @@ class Keeper:
         pa.default_memory_pool().release_unused()
 
     def _sealed(self, segment: Segment) -> Generation:
+        self._store.remember_logs(segment)
         return seal(segment, segment.extent, self._store.sealed_dir, durable=self._store.settings.durable, stop=self._closing.is_set)
 
     # ------------------------------------------------------------------ sealed files

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -179,6 +180,16 @@ def hot_spans_by_id(segment: Segment, ids: pa.Table) -> pa.Table:
     """Give SPAN_BY_ID columns of a segment's spans with some (trace_id_high, trace_id_low, span_id)."""
     with _cursor(segment) as cursor:
         return _select(cursor, "hot_spans_by_id", tables={"candidate": ids})
+
+
+def hot_log_batches(segment: Segment) -> npt.NDArray[np.uint64]:
+    """Give (fingerprint high, low, number) of a segment's batches of log records; none of a segment of before there were fingerprints."""
+    with _cursor(segment) as cursor:
+        try:
+            rows = _select(cursor, "hot_log_batches")
+        except duckdb.BinderException:
+            return np.zeros((0, 3), np.uint64)
+    return np.column_stack([np.asarray(column) for column in rows.columns]).astype(np.uint64)
 
 
 def hot_identities(segment: Segment, candidates: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, Final
@@ -17,14 +18,16 @@ import structlog
 
 from traced.config import StoreSettings
 from traced.errors import OverloadedError, StoreError
-from traced.model.batch import Batch, Receipt
+from traced.model.batch import Batch, Fingerprint, Receipt
 from traced.store.account import Account, count, load_account
-from traced.store.catalog import Catalog, Generation, Part, sealed_paths
+from traced.store.catalog import Catalog, Generation, Part, Parts, sealed_paths
 from traced.store.disk import Disk, is_full
+from traced.store.group import Known
 from traced.store.keeper import Keeper
+from traced.store.log_batches import SealedLogBatches
 from traced.store.memory import newest, remember_generation, remember_segment
 from traced.store.quarantine import Quarantine
-from traced.store.reading import SealedReader
+from traced.store.reading import SealedReader, hot_log_batches
 from traced.store.recent_keys import RecentKeys
 from traced.store.recovery import Places, Recovered, Recovery
 from traced.store.rows import StoredRows
@@ -96,19 +99,24 @@ class Store(StoredRows):
         self._take_directory()
         self._closing.callback(self._close_segments)
         found = self._recover()
-        recent = RecentKeys(self.settings.dedup_window_spans)
+        known = Known(
+            RecentKeys(self.settings.dedup_window_spans),
+            self._stored,
+            RecentKeys(self.settings.dedup_window_log_batches),
+            self._stored_logs,
+        )
+        self._sealed_logs = SealedLogBatches(self.settings.dedup_window_log_batches, self._state)
         self._reader = SealedReader(2, self.settings.memory_limit_bytes, self.spill, self.state_dir / "no_spans.parquet")
         self._closing.callback(self._reader.close)
         self._check_newest()
-        self._remember(recent)
+        self._remember(known)
         self._next_number = found.next_number
         segment = self._new_segment(found.last_batch + 1)
         self.catalog.swap((), (segment,))
         self._writer = Writer(
             segment,
             Committed(found.last_batch, found.last_arrival),
-            recent,
-            self._stored,
+            known,
             self._roll,
             self._refuse,
             self._telemetry,
@@ -189,15 +197,17 @@ class Store(StoredRows):
                 return generation
         return None
 
-    def _remember(self, recent: RecentKeys) -> None:
-        """Fill the memory of recent spans, oldest first."""
-        for generation in newest(self.catalog.parts.generations, recent.capacity):
+    def _remember(self, known: Known) -> None:
+        """Fill the memory of recent spans and batches of log records, oldest first."""
+        for generation in newest(self.catalog.parts.generations, known.spans.capacity):
             try:
-                remember_generation(recent, generation)
+                remember_generation(known.spans, generation)
             except (OSError, pa.ArrowException) as error:
                 self.set_aside(generation, str(error))
+        known.logs.add(self._sealed_logs.keys)
         for segment in self.catalog.parts.segments:
-            remember_segment(recent, segment)
+            remember_segment(known.spans, segment)
+            known.logs.add(hot_log_batches(segment)[:, 1])
 
     def _close_segments(self) -> None:
         for segment in self.catalog.parts.segments:
@@ -267,6 +277,35 @@ class Store(StoredRows):
         old.frozen = True
         self._keeper.wake()
         return fresh
+
+    # ------------------------------------------------------------------ batches of log records
+
+    def _stored_logs(self, candidates: Sequence[Fingerprint]) -> set[Fingerprint]:
+        """Find which batches of log records are stored.
+
+        Raises:
+            StoreError: a segment is being reopened after an I/O error: what is in it is not known.
+        """
+
+        def work(parts: Parts) -> set[Fingerprint]:
+            hot = {(high, low) for s in parts.segments for high, low, _ in hot_log_batches(s).tolist()}
+            return {one for one in candidates if one in hot or any(self._is_here(n, parts) for n in self._sealed_logs.numbers(one))}
+
+        return self._read(work)
+
+    def _is_here(self, number: int, parts: Parts) -> bool:
+        """Say whether a batch is in a sealed generation: not dropped, not lost."""
+        here = any(g.extent.first_batch <= number <= g.extent.last_batch for g in parts.generations)
+        return here and not any(first <= number <= last for first, last in self._account.lost)
+
+    def remember_logs(self, segment: Segment) -> None:
+        """Keep what tells a segment's batches of log records, before it is sealed and its table of batches goes.
+
+        Raises:
+            OSError: the disk is full or failing.
+            duckdb.Error: the segment cannot be read.
+        """
+        self._sealed_logs.add(hot_log_batches(segment))
 
     # ------------------------------------------------------------------ sealed generations, for the keeper
 

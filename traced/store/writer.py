@@ -16,9 +16,7 @@ import structlog
 from traced.errors import OverloadedError, StoreError
 from traced.model.batch import Batch, Receipt
 from traced.store.disk import is_full
-from traced.store.group import Bases, Group, lay_out
-from traced.store.recent_keys import RecentKeys
-from traced.store.repeats import Lookup
+from traced.store.group import Bases, Group, Known, lay_out
 from traced.store.segment import MAX_ROWS_PER_TRANSACTION, Segment
 from traced.telemetry import Telemetry
 
@@ -95,8 +93,7 @@ class Writer:
         self,
         segment: Segment,
         committed: Committed,
-        recent: RecentKeys,
-        stored: Lookup,
+        known: Known,
         roll: Roll,
         refuse: Callable[[], OverloadedError | None],
         telemetry: Telemetry,
@@ -107,8 +104,7 @@ class Writer:
         Args:
             segment: an empty one.
             committed: what recovery found.
-            recent: the memory of stored spans.
-            stored: finds the stored spans that share an id with a candidate.
+            known: what is stored, to recognise what comes again.
             roll: freezes the hot segment and gives a fresh one.
             refuse: says why nothing is taken at present, in an error of the caller's own.
             telemetry: counts.
@@ -118,8 +114,7 @@ class Writer:
         self.committed = committed
         self.spans_written = 0
         self.segment_since = time.monotonic()
-        self._recent = recent
-        self._stored = stored
+        self._known = known
         self._roll = roll
         self._refuse = refuse
         self._telemetry = telemetry
@@ -288,7 +283,7 @@ class Writer:
         if self._broken:
             return _refused(group, self._broken)
         try:
-            laid = lay_out([w.batch for w in group], self._bases, self.committed.batch, self._arriving, self._recent, self._stored)
+            laid = lay_out([w.batch for w in group], self._bases, self.committed.batch, self._arriving, self._known)
         except Exception as error:
             # thread root: no batch may wait for ever, nor take others down with it
             if len(group) > 1:
@@ -342,7 +337,7 @@ class Writer:
         It may be durable all the same, so its keys are remembered: when it is sent again, it is compared with what is there.
         """
         log.error("commit_failed", error=str(error), batches=len(group))
-        self._recent.add(laid.keys)
+        self._known.add(laid)
         self._failed_commits += not is_full(error)
         with self._condition:
             self._broken = "disk_full" if is_full(error) else "store_reopening"
@@ -351,13 +346,14 @@ class Writer:
 
     def _count(self, laid: Group) -> None:
         self._failed_commits = 0
-        self._recent.add(laid.keys)
+        self._known.add(laid)
         self.spans_written += laid.spans
         self._segment_rows += laid.rows
         if self.segment.wal_bytes() >= MAX_WAL_BYTES:
             self._roll_wanted = True
         for content, count in laid.repeated.items():
             self._telemetry.repeated_spans.labels(content).inc(count)
+        self._telemetry.repeated_logs.inc(laid.repeated_logs)
         self._telemetry.last_arrival.set(laid.arrival / 1e9)
         self._telemetry.hot_spans.inc(laid.spans)
 
