@@ -24,9 +24,9 @@ SELECT
     m.caller_service_name AS mangled_caller,
     m.caller_span_id AS mangled_span_id,
     m.confidence AS mangled_confidence,
-    -- its trace has half of another trace's id, and its parent is in that one
-    t.whole_trace_id_high,
-    t.whole_trace_id_low,
+    -- its parent is in another part of its trace, which was cut: under half of its id, or the whole one
+    t.trace_id_high AS whole_trace_id_high,
+    t.trace_id_low AS whole_trace_id_low,
     t.parent_service AS whole_service,
     e.elapsed,
     e.parent_lasts,
@@ -34,10 +34,10 @@ SELECT
     -- orphans of one fact are of one cause
     hash(
         e.remote, s.kind, e.spans, e.present, e.absent, e.local, e.usual_parent, e.caller_in_trace, e.likely_caller, e.address_present, e.address_absent, e.sampled,
-        e.sampled_by, e.dropped_by, e.traces_with_this_id, e.id_shape, mangled_caller, mangled_span_id, mangled_confidence, t.whole_trace_id_high, t.whole_trace_id_low,
+        e.sampled_by, e.dropped_by, e.traces_with_this_id, e.id_shape, mangled_caller, mangled_span_id, mangled_confidence, t.trace_id_high, t.trace_id_low,
         whole_service, e.elapsed < e.parent_lasts
     ) AS alike
 FROM orphan_evidence e
 JOIN pass_suspects s ON s.row = e.row
 LEFT JOIN pass_mangled m ON m.trace_id_high = s.trace_id_high AND m.trace_id_low = s.trace_id_low AND m.span_id = s.span_id AND m.kind = s.kind
-LEFT JOIN pass_truncated t ON t.trace_id_high = s.trace_id_high AND t.trace_id_low = s.trace_id_low AND t.parent_span_id = s.parent_span_id
+LEFT JOIN pass_rejoined t ON t.row = e.row

@@ -166,6 +166,7 @@ class Passes:
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
         undecided = pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))
         outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
+        outcome.undecided |= self.waiting.cut_traces.take_again()
         self._detect(outcome, self._detectors, forest)
         self._count(outcome, look, made.pass_traces)
         messages = self.late_links.come(forest, look.fresh)
@@ -254,7 +255,8 @@ class Passes:
 
     def _relate(self, forest: Forest) -> relation.Relation:
         naming = Naming(self._graph.virtual_callers, self._graph.virtual_callees, frozenset(self.reporting), self.history.aliases())
-        return relation.build(forest, naming, self._resolve_links(forest))
+        self.waiting.cut_traces.join(forest)
+        return relation.build(forest, naming, self._resolve_links(forest), self.waiting.cut_traces)
 
     def _resolve_links(self, forest: Forest) -> pa.Table:
         """Find the spans that links point to: here, else in the store."""

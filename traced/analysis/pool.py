@@ -48,6 +48,11 @@ class Pool:
             self.next = np.concatenate([self.next, np.where(again, -EVER, now + hold)])
             self.partner = np.concatenate([self.partner, np.zeros(rows.num_rows, np.uint64)])
 
+    def forget(self, halves: frozenset[Place]) -> None:
+        """Forget some."""
+        if halves:
+            self.keep(np.array([place not in halves for place in places(self.rows)], bool))
+
     def looked_at(self, due: Mask) -> None:
         """Note that halves were decided, and when they are decided anew."""
         for times, later in enumerate((*LOOKS_AFTER, None)):

@@ -105,8 +105,8 @@ class Propagation:
             hold_nanos: how long a half waits at least, so that the traces on both sides can settle.
         """
         self._hold = hold_nanos
-        self._callers, self._receivers = Pool(), Pool()
-        self._standby = Standby()
+        self.callers = self._callers = Pool()
+        self._receivers, self._standby = Pool(), Standby()
         self._learned: dict[str, bool] = {}
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}

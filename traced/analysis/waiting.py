@@ -10,10 +10,12 @@ import structlog
 
 from traced.analysis import dangling
 from traced.analysis.dangling import DanglingLinks, SpanSource
+from traced.analysis.pool import Place
 from traced.analysis.propagation import MATCHES, NOTHING_DECIDED, Decided, Judged, Propagation
 from traced.graph.absence import Absences
 from traced.graph.columns import Mask
 from traced.graph.context_history import CONTEXTS, with_proxies
+from traced.graph.cut_traces import CutTraces
 from traced.graph.history import History
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated
@@ -78,6 +80,7 @@ class Waiting:
         """
         self._store, self._trace_ids = store, trace_ids
         self.links = DanglingLinks(hold_nanos)
+        self.cut_traces = CutTraces(trace_ids, store.spans_by_id)
         self._telemetry = telemetry
         self._history = history
         self._absences = absences
@@ -99,8 +102,9 @@ class Waiting:
 
     def _fenced(self, until: int, new: _New | None = None) -> Told:
         """Work inside the detectors' fence, since a pass must not learn twice."""
-        mangled = MATCHES.empty_table()
+        mangled, answered = MATCHES.empty_table(), self.cut_traces.take_explained()
         try:
+            self.propagation.callers.forget(answered)
             if new is not None:
                 self.callees.learn(new.made, new.now)
                 self.links.come(new.made, new.again, new.fresh, until, new.now)
@@ -113,7 +117,7 @@ class Waiting:
             links = self.links.decide(until, self._store, self._trace_ids, self._absences.samplers)
             tables = _tables(mangled, decided, lonely, self.propagation.contexts(), links.rows)
             tables["pass_matches"] = with_proxies(tables["pass_matches"], self._known.reached)
-            return Told(tables, _withdrawn(decided) | links.withdrawn, _judged(decided.judged) | links.judged, frozenset())
+            return Told(tables, _withdrawn(decided, answered) | links.withdrawn, _judged(decided.judged) | links.judged, frozenset())
         except Exception as error:  # the detector fence
             for detector in DETECTORS:
                 self._telemetry.detector_errors.labels(detector).inc()
@@ -131,6 +135,7 @@ class Waiting:
             + self.propagation.separations.dropped
             + self.callees.dropped
             + self.links.dropped
+            + self.cut_traces.dropped
         )
 
     # ------------------------------------------------------------------ across restarts
@@ -160,9 +165,9 @@ def _tables(mangled: pa.Table, decided: Decided, lonely: pa.Table, contexts: pa.
     return {"pass_mangled": mangled, "context_history": contexts, **dict(zip(TABLES, waited, strict=True))}
 
 
-def _withdrawn(decided: Decided) -> frozenset[OccurrenceKey]:
+def _withdrawn(decided: Decided, elsewhere: frozenset[Place]) -> frozenset[OccurrenceKey]:
     revoked = {(_BROKEN, *place) for place in decided.revoked}
-    answered = {(detector, *place) for detector in _OF_CALLERS for place in decided.explained}
+    answered = {(detector, *place) for detector in _OF_CALLERS for place in decided.explained | elsewhere}
     called = {(detector, *place) for detector in _OF_RECEIVERS for place in decided.called}
     return frozenset(revoked | answered | called)
 

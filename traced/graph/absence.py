@@ -128,7 +128,12 @@ class Absences:
         self._learn_addresses(made, seen)
         found = Orphans(made, seen, orphans, place, kin, callers(made, seen, orphans, kin))
         # where some that usually call are here and others not, it may be either's span that is missing
-        for trace, here, elsewhere in zip(_trace_keys(made, orphans).tolist(), found.callers.here, found.callers.elsewhere, strict=True):
+        rejoined = np.isin(orphans, made.pass_rejoined.column("row")).tolist()
+        for trace, here, elsewhere, in_other_part in zip(
+            _trace_keys(made, orphans).tolist(), found.callers.here, found.callers.elsewhere, rejoined, strict=True
+        ):
+            if in_other_part:
+                continue
             if not here:
                 self.parts.learn((trace, CALLER_GONE, service) for service in elsewhere)
             elif not elsewhere:

@@ -78,6 +78,7 @@ class Calls:
         answers: how many receiving spans a span has; for pairing.
         outer: a CLIENT with another CLIENT of its service below it: only the innermost is answered.
         callee: code in `names` of the service that answered a calling span (of several the first by row); 0, no text, for none.
+        elsewhere: a caller that is answered in another part of its trace.
         caller: row of the span that a receiving span answers (or, for other spans, -1).
     """
 
@@ -298,6 +299,12 @@ class Calls:
             ends = (far.where(chosen), near.where(chosen)) if toward_span else (near.where(chosen), far.where(chosen))
             self._append(*ends, connection, failed[chosen])
 
+    def answer(self, elsewhere: Mapping[int, str]) -> None:
+        """Take callers (by row) for answered that a service answers in another part of their trace; no edge is drawn of such a call."""
+        for row, service in elsewhere.items():
+            self.unanswered[row], self.elsewhere[row] = False, True
+            self.callee[row] = self.names.number(service)
+
     # ------------------------------------------------------------------ collecting
 
     def _failed(self, rows: Ints) -> Mask:
@@ -331,6 +338,7 @@ class Calls:
         self.error: Mask = np.concatenate([p.error for p in parts])
         self.sent: Ints = np.concatenate([p.sent for p in parts])
         """End time of a producer that is not among these spans; -1 otherwise."""
+        self.elsewhere: Mask = np.zeros(self.forest.count, bool)
         self.callee: Ints = np.zeros(self.forest.count, np.int64)
         both = (self.client_row >= 0) & (self.server_row >= 0)
         self.callee[self.client_row[both][::-1]] = self.server[both][::-1]

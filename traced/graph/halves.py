@@ -136,7 +136,8 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
             have = caller[callee == (texts.index(service) if service in texts else -1)]
             # a PRODUCER that nobody answered is lonely already
             rows = np.flatnonzero((seen.of == number) & ~made.calls.unanswered)
-            lack = rows[~np.isin(rows, have)]
+            # nor does one lack it that is answered in another part of its trace
+            lack = rows[~np.isin(rows, have) & ~made.calls.elsewhere[rows]]
             if len(lack):
                 found.append((lack, service))
     return found

@@ -15,6 +15,7 @@ from traced.graph.calls import CONNECTION_TYPES, Calls, Naming
 from traced.graph.clocks import slice_numbers
 from traced.graph.columns import Codes, Ints, Mask, combined
 from traced.graph.contexts import crowds, leaks
+from traced.graph.cut_traces import REJOINED, CutTraces
 from traced.graph.floods import floods
 from traced.graph.forest import Forest, trace_summary
 from traced.graph.responses import outcomes
@@ -45,6 +46,7 @@ class Relation:
         forest, calls, links: what the tables were made from.
         pass_calls: one row a call with two halves here.
         pass_traces: one row a trace (`trace_summary`).
+        pass_rejoined: orphans whose parent is in another part of their trace (REJOINED).
     """
 
     forest: Forest
@@ -52,12 +54,16 @@ class Relation:
     links: pa.Table
     pass_calls: pa.Table
     pass_traces: pa.Table
+    pass_rejoined: pa.Table
 
 
-def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS) -> Relation:
-    """Resolve calls and put everything into tables."""
+def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS, cut: CutTraces | None = None) -> Relation:
+    """Resolve calls and put everything into tables; `cut` knows what lies in other parts of traces."""
     calls = Calls(forest, naming, links)
-    return Relation(forest, calls, links, call_columns(forest, calls), trace_summary(forest))
+    if cut is not None:
+        calls.answer(cut.answered(forest, calls.unanswered))
+    rejoined = cut.rejoined(forest) if cut is not None else REJOINED.empty_table()
+    return Relation(forest, calls, links, call_columns(forest, calls), trace_summary(forest), rejoined)
 
 
 def tables(made: Relation, again: Mask, repeats: pa.Table, recent: RecentTraceIds | None = None) -> dict[str, pa.Table]:
@@ -77,6 +83,7 @@ def tables(made: Relation, again: Mask, repeats: pa.Table, recent: RecentTraceId
         "pass_repeats": _beside_stored(made.forest, repeats),
         "pass_leaks": leaks(made.forest, made.calls),
         "pass_crowds": crowds(made.forest, made.calls),
+        "pass_rejoined": made.pass_rejoined,
         "pass_truncated": truncated(made.forest, first_rows, recent or RecentTraceIds()),
         "pass_samplings": samplings(made.forest),
         "pass_floods": floods(made.forest),

@@ -65,7 +65,7 @@ class RecentTraceIds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
+class Pairs:
     """Traces with half an id (by number), each beside a whole id and the number of that trace (-1 where it is not here).
 
     `orphan` and `parent` are rows of a span and of its parent in the other trace; -1 where there are none.
@@ -78,8 +78,9 @@ class _Pairs:
     orphan: Ints
     parent: Ints
 
-    def at(self, chosen: Ints | Mask) -> _Pairs:
-        return _Pairs(self.half[chosen], self.high[chosen], self.low[chosen], self.whole[chosen], self.orphan[chosen], self.parent[chosen])
+    def at(self, chosen: Ints | Mask) -> Pairs:
+        """Give some of them."""
+        return Pairs(self.half[chosen], self.high[chosen], self.low[chosen], self.whole[chosen], self.orphan[chosen], self.parent[chosen])
 
 
 def truncated(forest: Forest, first_rows: Ints, recent: RecentTraceIds) -> pa.Table:
@@ -91,7 +92,7 @@ def truncated(forest: Forest, first_rows: Ints, recent: RecentTraceIds) -> pa.Ta
         recent: ids of earlier passes; those of this one are added.
     """
     high, low = (numbers(forest.spans, name)[first_rows] for name in ("trace_id_high", "trace_id_low"))
-    half = np.flatnonzero(((high == 0) & (low >= _SMALL)) | ((low == 0) & (high >= _SMALL)))
+    half = halves_among(high, low)
     whole = np.flatnonzero((high != 0) & (low != 0))
     earlier_high, earlier_low = recent.ids() if len(half) else (high[:0], low[:0])
     recent.remember(high[whole], low[whole])
@@ -99,13 +100,18 @@ def truncated(forest: Forest, first_rows: Ints, recent: RecentTraceIds) -> pa.Ta
     number = np.concatenate([whole, np.full(len(earlier_high), -1)])
     if not len(half) or not len(number):
         return TRUNCATED.empty_table()
-    pairs = _paired(half, high[half], low[half], wholes, number)
+    pairs = paired(half, high[half], low[half], wholes, number)
     if not len(pairs.half):
         return TRUNCATED.empty_table()
     return _told(forest, _with_parents(forest, pairs, high, low), high)
 
 
-def _paired(half: Ints, high: Unsigned, low: Unsigned, wholes: tuple[Unsigned, Unsigned], number: Ints) -> _Pairs:
+def halves_among(high: Unsigned, low: Unsigned) -> Ints:
+    """Give the places of ids of which only one half is there."""
+    return np.flatnonzero(((high == 0) & (low >= _SMALL)) | ((low == 0) & (high >= _SMALL)))
+
+
+def paired(half: Ints, high: Unsigned, low: Unsigned, wholes: tuple[Unsigned, Unsigned], number: Ints) -> Pairs:
     """Pair each half with the whole ids that have it on the same side; where there are very many, with some."""
     halves, ids = [], []
     for lost, kept, theirs in ((high, low, wholes[1]), (low, high, wholes[0])):
@@ -119,13 +125,13 @@ def _paired(half: Ints, high: Unsigned, low: Unsigned, wholes: tuple[Unsigned, U
     nobody = np.zeros(0, np.int64)
     mine, at = np.concatenate([nobody, *halves]), np.concatenate([nobody, *ids])
     none = np.full(len(mine), -1)
-    pairs = _Pairs(mine, wholes[0][at], wholes[1][at], number[at], none, none)
+    pairs = Pairs(mine, wholes[0][at], wholes[1][at], number[at], none, none)
     # those that are here first: of them more is known
     pairs = pairs.at(np.lexsort((pairs.low, pairs.high, pairs.whole < 0, pairs.half)))
     return pairs.at(_rank(pairs.half) < _MAX_WHOLES)
 
 
-def _with_parents(forest: Forest, pairs: _Pairs, high: Unsigned, low: Unsigned) -> _Pairs:
+def _with_parents(forest: Forest, pairs: Pairs, high: Unsigned, low: Unsigned) -> Pairs:
     """Find in each pair the first span of one trace whose absent parent is a span of the other; one of the cut trace, if there is one."""
     here = np.flatnonzero(pairs.whole >= 0)
     half, whole = pairs.half[here], pairs.whole[here]
@@ -136,7 +142,7 @@ def _with_parents(forest: Forest, pairs: _Pairs, high: Unsigned, low: Unsigned) 
         # backwards, so that the earliest one of each stays
         hit = np.flatnonzero(found >= 0)[::-1]
         orphan[here[at[hit]]], parent[here[at[hit]]] = row[hit], found[hit]
-    return _Pairs(pairs.half, pairs.high, pairs.low, pairs.whole, orphan, parent)
+    return Pairs(pairs.half, pairs.high, pairs.low, pairs.whole, orphan, parent)
 
 
 def _orphans(forest: Forest, traces: Ints) -> tuple[Ints, Ints]:
@@ -152,7 +158,7 @@ def _orphans(forest: Forest, traces: Ints) -> tuple[Ints, Ints]:
     return at, rows[begin[at] + np.arange(len(at)) - (np.cumsum(each) - each)[at]]
 
 
-def _told(forest: Forest, pairs: _Pairs, high: Unsigned) -> pa.Table:
+def _told(forest: Forest, pairs: Pairs, high: Unsigned) -> pa.Table:
     """Give of each half the pair that says most, at the half's earliest span."""
     earliest = _earliest(forest, pairs.half)
     seconds = forest.start[earliest] // 10**9
