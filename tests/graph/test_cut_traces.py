@@ -62,6 +62,17 @@ def test_the_orphans_of_a_whole_trace_may_have_their_parents_in_the_cut_one() ->
     assert not seen.ids & LOSSES
 
 
+def test_a_gateway_that_calls_without_a_client_span_is_answered_in_the_other_part_too() -> None:
+    lines = []
+    for n in range(60):
+        whole, half = ids(f"gate {n}")
+        lines += [f"gate SERVER {whole}:a ~20ms", f"cart SERVER {half if n % 10 == 0 else whole}:c<a +1ms ~18ms"]
+    seen = look(lines)
+    assert causes([seen]) == {"propagation_mangled": 6}
+    assert not seen.ids & LOSSES
+    assert not seen.passes.propagation.callers.rows.num_rows
+
+
 def test_what_is_lost_beside_what_was_cut_is_told() -> None:
     lines = [line for n in range(300) for part in request(n, cut=n % 10 == 0) for line in part]
     seen = look([line for line in lines if line not in request(0, cut=True)[1] and line not in request(5, cut=False)[1]])

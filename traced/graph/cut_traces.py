@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Ints, Mask, Unsigned, mix, numbers
+from traced.graph.columns import Ints, Unsigned, mix, numbers
 from traced.graph.forest import Forest
 from traced.graph.trace_ids import RecentTraceIds, halves_among, paired
+from traced.model.span import SpanKind
 
 MAX_REMEMBERED: Final = 20_000
 """Orphans with their parents elsewhere, callers answered elsewhere, and orphans of cut traces whose whole trace may still come; of each."""
@@ -101,7 +102,7 @@ class CutTraces:
         found = forest.find(high[at], low[at], forest.parent_id[rows])
         for place, row, parent in zip(at[found >= 0].tolist(), rows[found >= 0].tolist(), found[found >= 0].tolist(), strict=True):
             name = forest.service.texts[forest.service.of[parent]]
-            self._note(forest, row, Parent(int(high[place]), int(low[place]), name), sends=bool(forest.sending[parent]))
+            self._note(forest, row, Parent(int(high[place]), int(low[place]), name), calls=_calls(forest, row, int(forest.kind[parent]), name))
 
     def _parents_stored(self, forest: Forest, below: Ints, high: Unsigned, low: Unsigned) -> None:
         """Note the parents that orphans have in traces of earlier passes."""
@@ -118,15 +119,15 @@ class CutTraces:
         for row, place in zip(rows.tolist(), zip(*(column.tolist() for column in ids.values()), strict=True), strict=True):
             if place in known:
                 service, kind = known[place]
-                sends = kind in _SENDING
-                if sends and forest.receiving[row]:
+                calls = _calls(forest, row, kind, service or "")
+                if calls:
                     self._explained.add(place)
-                self._note(forest, row, Parent(place[0], place[1], service or ""), sends=sends)
+                self._note(forest, row, Parent(place[0], place[1], service or ""), calls=calls)
 
-    def _note(self, forest: Forest, row: int, parent: Parent, *, sends: bool) -> None:
+    def _note(self, forest: Forest, row: int, parent: Parent, *, calls: bool) -> None:
         [key] = _parent_keys(forest, np.array([row]))
         self._parents[key] = parent
-        if sends and forest.receiving[row]:
+        if calls:
             span = int(forest.parent_id[row])
             self._answered[_key(parent.trace_id_high, parent.trace_id_low, span)] = forest.service.texts[forest.service.of[row]]
 
@@ -158,7 +159,7 @@ class CutTraces:
                 whole_id = int(high[trace[place]]), int(low[trace[place]])
                 cut_high, cut_low, span = waiting[place]
                 self._parents[_key(cut_high, cut_low, span)] = Parent(*whole_id, forest.service.texts[forest.service.of[row]])
-                if receives and forest.sending[row]:
+                if receives and (forest.sending[row] or forest.service.texts[forest.service.of[row]] != service):
                     self._answered[_key(*whole_id, span)] = service
                 self._again.add((cut_high, cut_low))
 
@@ -171,11 +172,13 @@ class CutTraces:
         columns = list(zip(*known, strict=True)) if known else [()] * len(REJOINED)
         return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, REJOINED, strict=True)], schema=REJOINED)
 
-    def answered(self, forest: Forest, callers: Mask) -> dict[int, str]:
-        """Give the rows of some callers that are answered in another part of their trace, with the service that answers."""
-        rows = np.flatnonzero(callers) if self._answered else np.zeros(0, np.int64)
-        keys = mix(*(numbers(forest.spans, name)[rows] for name in ("trace_id_high", "trace_id_low")), forest.span_id[rows]).tolist()
-        return {row: self._answered[key] for row, key in zip(rows.tolist(), keys, strict=True) if key in self._answered}
+    def answered(self, forest: Forest) -> dict[int, str]:
+        """Give the rows of the callers that are answered in another part of their trace, with the service that answers."""
+        if not self._answered:
+            return {}
+        keys = mix(*(numbers(forest.spans, name) for name in ("trace_id_high", "trace_id_low")), forest.span_id)
+        rows = np.flatnonzero(np.isin(keys, np.array(list(self._answered), np.uint64)))
+        return {row: self._answered[key] for row, key in zip(rows.tolist(), keys[rows].tolist(), strict=True)}
 
     def take_explained(self) -> frozenset[Place]:
         """Give the callers of earlier passes that were found to be answered, once."""
@@ -188,7 +191,10 @@ class CutTraces:
         return taken
 
 
-_SENDING: Final = (3, 4)
+def _calls(forest: Forest, orphan: int, kind: int, service: str) -> bool:
+    """Say whether an orphan answers its parent, of this kind and service: a caller, or a span of another service that calls without one."""
+    sends = kind in (SpanKind.CLIENT, SpanKind.PRODUCER)
+    return bool(forest.receiving[orphan]) and (sends or service != forest.service.texts[forest.service.of[orphan]])
 
 
 def _parent_keys(forest: Forest, orphans: Ints) -> list[int]:

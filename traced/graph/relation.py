@@ -61,7 +61,7 @@ def build(forest: Forest, naming: Naming, links: pa.Table = NO_LINKS, cut: CutTr
     """Resolve calls and put everything into tables; `cut` knows what lies in other parts of traces."""
     calls = Calls(forest, naming, links)
     if cut is not None:
-        calls.answer(cut.answered(forest, calls.unanswered))
+        calls.answer(cut.answered(forest))
     rejoined = cut.rejoined(forest) if cut is not None else REJOINED.empty_table()
     return Relation(forest, calls, links, call_columns(forest, calls), trace_summary(forest), rejoined)
 
