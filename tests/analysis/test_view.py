@@ -47,6 +47,43 @@ def test_other_views_are_complete(lines: list[str]) -> None:
     assert "orphan_span" in seen.ids
 
 
+def of_one_node(here: int, elsewhere: int) -> list[str]:
+    """Give calls of cart, on one host: of some the caller is on it too, of others it is on another one."""
+    local = [line for n in range(here) for line in (f"web SERVER h{n}:w host=one", f"web CLIENT h{n}:c<w addr=cart host=one", f"cart SERVER h{n}:s<c host=one")]
+    return [*local, *(line for n in range(elsewhere) for line in (f"cart SERVER e{n}:s<x{n} host=one", f"cart INTERNAL e{n}:i<s host=one"))]
+
+
+def test_of_one_host_whose_callers_are_mostly_elsewhere_nothing_is_missing() -> None:
+    seen = look(of_one_node(160, 240))
+    assert seen.passes.view.name == "complete"
+    assert not seen.ids & REMOTE
+
+
+def test_the_same_calls_are_losses_where_there_are_several_hosts_or_the_view_is_complete() -> None:
+    for more, settings in ((["stock SERVER z host=two"], {}), ([], {"view": "complete"})):
+        seen = look([*of_one_node(160, 240), *more], analysis=settings)
+        assert {o.cause for o in seen.found("orphan_span").values()} == {"upstream_loss"}
+        assert len(seen.found("orphan_span")) == 240
+
+
+def test_on_one_host_it_is_not_known_of_a_few_whether_they_were_lost() -> None:
+    seen = look(of_one_node(25, 10))
+    assert {(o.cause, o.confidence) for o in seen.found("orphan_span").values()} == {("unknown", 0.5)}
+    assert seen.outcome.undecided >= {trace_id(f"e{n}") for n in range(10)}
+
+
+def test_on_one_host_losses_are_told_where_nearly_all_callers_are_here_or_the_caller_is_in_the_trace() -> None:
+    seen = look([*of_one_node(160, 3), "web SERVER lost:w host=one", "cart SERVER lost:s<gone host=one"])
+    assert {o.cause for o in seen.found("orphan_span").values()} == {"upstream_loss"}
+    seen = look([*of_one_node(30, 30), "web SERVER lost:w host=one", "cart SERVER lost:s<gone host=one"])
+    assert seen.found("orphan_span")["lost:s"].cause == "upstream_loss"
+
+
+def test_on_one_host_losses_within_a_process_are_told() -> None:
+    seen = look([*of_one_node(160, 240), "cart INTERNAL i<gone local host=one"])
+    assert {(o.cause, place) for place, o in seen.found("orphan_span").items()} == {("local_loss", "i")}
+
+
 def test_a_view_said_to_be_partial_is_so_whatever_is_seen() -> None:
     seen = look(["web SERVER a host=one", "cart SERVER b<x remote host=two"], analysis=PARTIAL)
     assert seen.passes.view.name == "partial"

@@ -160,9 +160,8 @@ class Passes:
         self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
         self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **known})
         self._withdraw_hasty(outcome)
-        causes, losses = reconcile(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])), forest, self.losses)
-        if self.view.partial:
-            causes = causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
+        causes = self.view.told(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])))
+        causes, losses = reconcile(causes, forest, self.losses)
         self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
         undecided = pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))
         outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))

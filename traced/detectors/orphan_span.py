@@ -12,7 +12,8 @@ Criteria:
     no span in the trace and does not sample it, by the threshold that its spans carry (`tracestate`), or because all its traces lie below a cut through
     the trace ids, as ratio samplers make it, and this one above, or because traces are kept in parts. `upstream_silent`: the parent was in another
     process, and what calls so reports nothing: no span of this operation ever had a parent here, or none from this client address. `upstream_loss`: the
-    parent was in another process, and its service reports otherwise. `unknown`: none of these can be told.
+    parent was in another process, and its service reports otherwise. `unknown`: none of these can be told. Where all spans are of one host, callers may be
+    on others: a loss above is told only where nearly all callers of the operation are here, or the caller has other spans in the trace.
 
     Where the service that is said to have lost the parent counts its own losses (OTLP metrics of its SDK) and counted some at that time, the finding says
     how many and why, and two thirds of the doubt about the cause are gone; so it is where a caller that is said to sample counts what it did not sample.

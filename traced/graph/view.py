@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from traced.graph.causes import MATURE_ABSENT, MATURE_SPANS, UNKNOWN, UPSTREAM_LOSS
 from traced.graph.columns import Mask, used
 from traced.graph.places import said_local
 from traced.graph.relation import Relation
@@ -20,6 +23,13 @@ MIN_PARENTS: Final = 20
 """Parents in other processes that spans name, from which on it is said what is seen of them."""
 MIN_ABSENT: Final = 0.85
 """Lower 95 % bound of the share of these that are absent where only one host is seen: 20 of 20, or nearly all of many."""
+
+
+MIN_PRESENT: Final = 0.8
+"""Lower 95 % bound of the share of an operation's callers, or of those at one address, that are here, from which on an absent one was lost."""
+MIN_ELSEWHERE: Final = 0.2
+"""The same bound of the share that is absent from which on callers are elsewhere: losses are rarer."""
+UNDECIDED: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -76,6 +86,27 @@ class View:
         here, absent = self._parents()
         return not self._several and here + absent >= MIN_PARENTS and least_share(absent, here + absent) >= MIN_ABSENT
 
+    def told(self, causes: pa.Table) -> pa.Table:
+        """Leave out the orphans (with their causes) of which nothing is missing in this view, and take back causes that it does not bear.
+
+        Where only a part is seen, all whose parent was in another process. Where all spans are of one host though many callers are here, a system
+        may have other hosts still: whose caller has no span in the trace, and is not nearly always here, may have been called from elsewhere. If
+        many such are absent, those are left out; else it is not known whether a span was lost.
+        """
+        if self.partial:
+            return causes.filter(pc.invert(pc.fill_null(causes.column("parent_is_remote"), fill_value=True)))
+        if self._configured != "auto" or self._several:
+            return causes
+        _, first, place = np.unique(np.asarray(causes.column("alike")), return_index=True, return_inverse=True)
+        facts = causes.take(pa.array(first)).to_pylist()
+        doubtful = [row["cause"] == UPSTREAM_LOSS and not row["caller_in_trace"] and not _mostly_here(row) for row in facts]
+        elsewhere = pa.array([doubt and _often_absent(row) for doubt, row in zip(doubtful, facts, strict=True)], pa.bool_()).take(pa.array(place))
+        told = pa.array(doubtful, pa.bool_()).take(pa.array(place))
+        for name, instead in (("cause", UNKNOWN), ("confidence", UNDECIDED)):
+            at = causes.schema.get_field_index(name)
+            causes = causes.set_column(at, causes.schema.field(at), pc.if_else(told, instead, causes.column(at)))
+        return causes.filter(pc.invert(elsewhere))
+
     @property
     def name(self) -> str:
         """Give the view in a word: complete or partial."""
@@ -103,3 +134,15 @@ class View:
         """
         before, now = (_Seen(int(here), int(absent), str(host), bool(several)) for here, absent, host, several in state["windows"])
         self._turned, self._before, self._now = float(state["turned"]), before, now
+
+
+def _mostly_here(row: Mapping[str, Any]) -> bool:
+    """Say whether an operation's callers, or those at the orphan's address, are nearly always here."""
+    pairs = ((row["present"], row["absent"]), (row["address_present"], row["address_absent"]))
+    return any(least_share(present, present + absent) >= MIN_PRESENT for present, absent in pairs)
+
+
+def _often_absent(row: Mapping[str, Any]) -> bool:
+    """Say whether it is known that many of an operation's callers are absent."""
+    known = row["spans"] >= MATURE_SPANS and row["absent"] >= MATURE_ABSENT
+    return bool(known and least_share(row["absent"], row["present"] + row["absent"]) >= MIN_ELSEWHERE)
