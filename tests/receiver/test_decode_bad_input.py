@@ -403,9 +403,9 @@ def test_sixteen_bombs_at_once_take_little_memory_and_others_are_served(measured
     assert rise < 64 * MIB, f"{rise / MIB:.0f} MiB"
 
 
-@pytest.mark.parametrize(("compression", "most"), [(grpc.Compression.Gzip, 192 * MIB), (grpc.Compression.NoCompression, 400 * MIB)])
+@pytest.mark.parametrize(("compression", "most"), [(grpc.Compression.Gzip, 160 * MIB), (grpc.Compression.NoCompression, 400 * MIB)])
 def test_eight_messages_of_sixty_megabytes_at_once_stay_within_what_may_be_in_flight(measured: Measured, compression: grpc.Compression, most: int) -> None:
-    """One alone takes 120 MiB, and 180 where gRPC copies it; unbounded, eight took 320 to 640."""
+    """One alone takes 120 MiB, and 180 where gRPC copies it; unbounded, eight with gzip took 210 to 640."""
     body = bytes(60 * MIB)
     measured.memory_rise()
     with ThreadPoolExecutor(8) as threads:
