@@ -92,4 +92,5 @@ def look(given: Spans | Sequence[str], links: Any = None, **settings: Any) -> Se
     """Run one pass over spans, or lines of spans; settings are those of `new_passes`."""
     read = given if isinstance(given, Spans) else spans(*given)
     passes = new_passes(links, **settings)
-    return Seen(passes.run(read.settled(), NOW), read, passes)
+    most = (settings.get("analysis") or {}).get("max_spans_per_trace", AnalysisSettings().max_spans_per_trace)
+    return Seen(passes.run(read.settled(most), NOW), read, passes)

@@ -39,7 +39,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from traced.analysis.settling import Settled
+from traced.analysis.giants import NO_SIZES, kept, plan
+from traced.analysis.settled import IDS, Settled, trace_keys
 from traced.model.schema import REPEATS, TYPED_ATTRIBUTES
 from traced.model.span import FLAGS_HAS_IS_REMOTE, FLAGS_IS_REMOTE, SpanKind, StatusCode
 from traced.store.queries import load_folder
@@ -216,15 +217,19 @@ class Spans:
         """Give the repeated spans as the store keeps them."""
         return pa.Table.from_pylist([repeat_row(line, differs) for line, differs in self.stored()[1]], schema=REPEATS)
 
-    def settled(self) -> Settled:
+    def settled(self, max_spans_per_trace: int = 2**62) -> Settled:
         """Give everything as one settled window that no earlier pass has looked at."""
-        return first_look(self.staged(), self.repeats())
+        return first_look(self.staged(), self.repeats(), max_spans_per_trace)
 
 
-def first_look(staged: pa.Table, repeats: pa.Table) -> Settled:
-    """Give traces that are all whole and new."""
-    none = np.zeros(staged.num_rows, bool)
-    return Settled(staged, none, ~none, none, staged.slice(0, 0), repeats, np.zeros(repeats.num_rows, bool))
+def first_look(staged: pa.Table, repeats: pa.Table, max_spans_per_trace: int = 2**62) -> Settled:
+    """Give traces that are all new, and whole but for giants."""
+    keys = trace_keys(staged)
+    rooms = plan(keys, staged.select(IDS).slice(0, 0), NO_SIZES, max_spans_per_trace, None).rooms
+    kept_rows = kept(staged, keys, rooms)
+    cut, none = staged.filter(pa.array(kept_rows)), np.zeros(np.count_nonzero(kept_rows), bool)
+    giant = np.isin(keys[kept_rows], np.fromiter(rooms, np.uint64, len(rooms)))
+    return Settled(cut, none, ~none, giant, cut.slice(0, 0), repeats, np.zeros(repeats.num_rows, bool), len(rooms))
 
 
 def spans(*lines: str) -> Spans:

@@ -141,9 +141,9 @@ class AnalysisSettings(Room):
     max_open_seconds: float = Field(600.0, gt=0)
     """A trace that never falls quiet is analysed anyway after so long."""
     max_spans_per_trace: int = Field(50_000, ge=100)
-    """Spans analysed of one trace; more are left out and the trace is marked truncated."""
+    """Spans analysed of one trace; more are left out and counted, nothing is called absent in it, and it is not read again while more come."""
     max_spans_per_pass: int = Field(500_000, ge=1000)
-    """Spans read by one pass; a backlog is worked off in several."""
+    """Spans read by one pass, and once more as many of the traces that late spans reopen; a backlog is worked off in several."""
     late_window_seconds: float = Field(3600.0, gt=0)
     """How far back the earlier spans of a reopened trace are looked for."""
     late_window_traces: int = Field(1_000_000, ge=1000)

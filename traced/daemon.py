@@ -364,7 +364,8 @@ def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: li
     arrivals = store.arrival_slices(end, settings.analysis.max_spans_per_pass)
     rounds = (True, False) if len(arrivals) > 1 else (False,)
     for learn_only in rounds:
-        settling = Settling(store, workbench, forever, settings.analysis.late_window_traces, forever)
+        analysis = settings.analysis
+        settling = Settling(store, workbench, forever, analysis.late_window_traces, forever, max_spans_per_trace=analysis.max_spans_per_trace)
         for until in arrivals:
             outcome = passes.run(settling.advance(until, end), time.time(), learn_only=learn_only)
             if not learn_only:

@@ -26,6 +26,8 @@ class AnalysisLimit(StrEnum):
     """Traces looked at while spans of them still came: more spans than a pass may read were held."""
     LATE_WINDOW_SECONDS = "late_window_seconds"
     """Traces that got a late span when their earlier ones were out of reach: nothing is called absent in them."""
+    MAX_SPANS_PER_TRACE = "max_spans_per_trace"
+    """Spans left out of traces that have more of them than are looked at; as long as more come, such a trace is not read again."""
     HISTORY = "history"
     """Entries of what is learned (kinds of calls, operations, instances, links, samplers, gaps, children) beyond their bounds."""
     OUTSIDE_LINKS = "outside_links"

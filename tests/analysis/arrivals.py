@@ -19,7 +19,7 @@ from traced.detectors import detectors
 from traced.findings.ledger import Ledger, Wording
 from traced.model.schema import REPEATS
 from traced.model.views import Tallies
-from traced.store.reading import SPAN_BY_ID, WINDOW_SCHEMA
+from traced.store.reading import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA
 from traced.telemetry import Telemetry
 
 Keys = npt.NDArray[np.uint64]
@@ -38,6 +38,7 @@ class Arrivals:
         self.now = 0.0
         self.states: dict[str, str] = {}
         self.windows: list[int] = []
+        self.reread: list[int] = []
 
     @property
     def visible_until(self) -> int:
@@ -56,7 +57,18 @@ class Arrivals:
         rows = self._between(self._spans, since, until)
         return np.asarray(rows.column("trace_id_high")), np.asarray(rows.column("trace_id_low"))
 
+    def trace_sizes(self, traces: pa.Table, since: int, until: int) -> pa.Table:
+        rows = (
+            self._of_traces(traces, since, until).group_by(["trace_id_high", "trace_id_low"]).aggregate([([], "count_all"), ("arrival_time_unix_nano", "min")])
+        )
+        return rows.rename_columns(TRACE_SIZES.names)
+
     def window_of_traces(self, traces: pa.Table, since: int, until: int) -> pa.Table:
+        rows = self._of_traces(traces, since, until)
+        self.reread.append(rows.num_rows)
+        return rows
+
+    def _of_traces(self, traces: pa.Table, since: int, until: int) -> pa.Table:
         wanted = set(zip(traces.column("trace_id_high").to_pylist(), traces.column("trace_id_low").to_pylist(), strict=True))
         rows = self._between(self._spans, since, until)
         pairs = zip(rows.column("trace_id_high").to_pylist(), rows.column("trace_id_low").to_pylist(), strict=True)

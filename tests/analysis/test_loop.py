@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -226,7 +227,7 @@ TWO_BATCHES = ["web SERVER x", "web CLIENT b<a", "cart SERVER c<b", late("web SE
 
 
 def _state_of(run: Any) -> Any:
-    return run.findings(), run.graph(), run.counters(), run.edges.edges(0, 2**40), run.analysis._passes.dump()
+    return run.findings(), run.graph(), run.counters(), run.edges.edges(0, 2**40), json.dumps(run.analysis._passes.dump())
 
 
 @cache

@@ -143,7 +143,7 @@ def test_a_repeat_is_counted_once_for_its_instance_however_often_its_trace_is_lo
     run = watched("web SERVER a instance=i", late("web SERVER a instance=i", 40), *[late(f"web INTERNAL i{n}<a instance=i", 100 * n) for n in range(1, 6)])
     for now in range(31, 700, 50):
         run.at(now)
-    table = run.analysis._passes.history.tables()["instance_history"].to_pylist()
+    table = run.analysis._passes.history.tables([("web", "i")])["instance_history"].to_pylist()
     assert table == [{"service": "web", "instance": "i", "spans": 6, "repeats": 1}]
 
 
@@ -228,6 +228,151 @@ def test_a_giant_trace_is_marked_and_makes_no_absence_claims() -> None:
     assert run.counter("traced_traces_analyzed", complete="false") == 1
     assert run.counts() == {"span_flood": 1}
     assert run.analysis.spans_analyzed() == {"web": 100}
+
+
+def test_of_a_giant_trace_of_which_spans_still_come_the_first_are_looked_at_and_it_is_never_read_again() -> None:
+    lines = [late(f"web INTERNAL i{n}<gone", n / 10) for n in range(3000)]
+    run = watched(*lines, "cart SERVER other:a", late("cart INTERNAL other:b<a", 250), max_spans_per_trace=100, max_spans_per_pass=1000, settle_seconds=5)
+    for now in range(6, 330, 5):
+        run.at(now)
+        held = run.analysis._settling._place.spans
+        assert held is None or held.num_rows <= 150, "no more than is looked at, and what came since the last pass"
+    assert run.analysis.spans_analyzed() == {"web": 100, "cart": 2}
+    assert run.counter("traced_analysis_dropped", limit="max_spans_per_trace") == 2900
+    assert run.counter("traced_traces_truncated") == 1
+    assert run.counter("traced_traces_analyzed", complete="false") == 1
+    assert run.counts() == {"span_flood": 1}, "nothing is called absent in it"
+    assert run.store.reread == [2], "the other trace's"
+
+
+def test_a_trace_that_grows_into_a_giant_keeps_what_was_looked_at_and_takes_in_the_rest_of_what_is() -> None:
+    first = [f"web INTERNAL i{n}<a +{1000 + n}ms" for n in range(60)]
+    calls = [late(line, 100) for n in range(60) for line in (f"web CLIENT b{n}<a", f"cart SERVER c{n}<b{n}")]
+    run = watched("web SERVER a", *first, *calls, late("web SERVER more<a", 200), late("web SERVER evenmore<a", 300), max_spans_per_trace=100)
+    run.at(40)
+    assert run.graph() == {("user", "web", "virtual_node"): (1, 0)}
+    before = run.counters()
+    run.at(140)
+    # what was looked at first stays, though all of the later ones began before it
+    assert sum(run.analysis.spans_analyzed().values()) == 100
+    assert run.graph()["user", "web", "virtual_node"] == (1, 0)
+    assert run.counter("traced_traces_truncated") == 1
+    assert run.counter("traced_analysis_dropped", limit="max_spans_per_trace") == 61 + 120 - 100
+    for now in (240, 340):
+        run.at(now)
+    assert run.store.reread == [61 + 120]
+    assert run.counter("traced_analysis_dropped", limit="max_spans_per_trace") == 61 + 122 - 100
+    assert all(run.counters()[k] >= n for k, n in before.items())
+
+
+def test_a_giant_stays_one_across_a_restart_and_until_nothing_came_for_the_late_window() -> None:
+    lines = [f"web INTERNAL i{n}<gone" for n in range(150)]
+    run = watched(
+        *lines,
+        *[late(f"web INTERNAL j{n}<gone", 100 * n) for n in range(1, 9)],
+        late("web INTERNAL k<gone", 2000),
+        max_spans_per_trace=100,
+        late_window_seconds=600,
+    )
+    for now in (40, 140, 240, 340):
+        run.at(now)
+    run.restart()
+    for now in (440, 540, 640, 740, 840):
+        run.at(now)
+    assert run.store.reread == []
+    run.at(2040)
+    assert run.analysis.spans_analyzed() == {"web": 101}, "the last one is a trace of its own by now"
+    assert run.counts().keys() == {"span_flood"}, "with its other spans out of reach"
+
+
+def test_what_was_left_out_is_counted_once_though_the_pass_fails_at_first() -> None:
+    run = watched(*[f"web INTERNAL i{n}<gone" for n in range(150)], *[late(f"web INTERNAL j{n}<gone", 100) for n in range(30)], max_spans_per_trace=100)
+    good = run.analysis._passes.run
+    for now in (31, 131):
+        run.analysis._passes.run = _fails  # type: ignore[method-assign]
+        run.at(now)
+        run.at(now + 1)
+        run.analysis._passes.run = good  # type: ignore[method-assign]
+        run.at(now + 2)
+    assert run.counter("traced_analysis_dropped", limit="max_spans_per_trace") == 80
+    assert run.analysis.spans_analyzed() == {"web": 100}
+    assert run.counter("traced_traces_truncated") == 1
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a pass that cannot be run")
+
+
+def test_a_repeat_of_a_giant_is_told_and_does_not_read_it_again() -> None:
+    run = watched("web SERVER a", *[f"web INTERNAL i{n}<a" for n in range(150)], late("web SERVER a", 100), max_spans_per_trace=100)
+    run.at(40)
+    run.at(140)
+    assert run.counts() == {"span_flood": 1, "duplicate_span": 1}
+    assert run.store.reread == []
+
+
+def test_a_giant_is_not_revisited_though_something_of_it_was_undecided() -> None:
+    run = watched("cart SERVER b<x", *[late(f"cart INTERNAL i{n}<b", 35) for n in range(150)], max_spans_per_trace=100)
+    run.at(31)
+    assert run.counts() == {"missing_root_span": 1, "orphan_span": 1}
+    for now in (70, 100, 140, 700, 1300):
+        run.at(now)
+    assert run.store.reread == [151]
+    assert run.counts()["orphan_span"] == 1, "nothing is withdrawn of what was not looked at whole"
+
+
+def test_reopened_traces_are_read_no_more_than_fit_into_a_pass_and_the_others_wait() -> None:
+    lines = [line for n in range(50) for line in (f"web CLIENT t{n}:b<a", *[f"web INTERNAL t{n}:i{k}<b" for k in range(49)])]
+    roots = [late(f"web SERVER t{n}:a", 40 + n / 100) for n in range(50)]
+    run = watched(*lines, *roots, max_spans_per_pass=1000)
+    run.at(31)
+    assert run.counts()["orphan_span"] == 50
+    run.at(80)
+    assert max(run.store.reread) <= 1000
+    assert sum(run.store.reread) == 50 * 51, "each once"
+    assert run.counts().keys() == {"span_flood"}
+    assert run.graph() == {("user", "web", "virtual_node"): (50, 0)}
+    assert run.analysis.spans_analyzed() == {"web": 51 * 50}
+    assert run.counter("traced_traces_reanalyzed") == 50
+    assert run.analysis.waiting_traces == 0
+
+
+def test_a_trace_that_is_larger_than_a_pass_is_read_alone() -> None:
+    lines = [line for n in range(3) for line in (f"web CLIENT t{n}:b<a", *[f"web INTERNAL t{n}:i{k}<b" for k in range(1200)])]
+    run = watched(*lines, *[late(f"web SERVER t{n}:a", 40) for n in range(3)], max_spans_per_pass=1000)
+    run.at(31)
+    run.at(80)
+    assert run.store.reread == [1202] * 3
+    assert run.counts().keys() == {"span_flood"}
+
+
+def test_what_waits_for_a_later_pass_waits_across_a_restart_and_a_failure_too() -> None:
+    lines = [line for n in range(50) for line in (f"web CLIENT t{n}:b<a", *[f"web INTERNAL t{n}:i{k}<b" for k in range(49)])]
+    run = watched(*lines, *[late(f"web SERVER t{n}:a", 40) for n in range(50)], max_spans_per_pass=1000)
+    run.at(31)
+    run.now = run.store.now = 80
+    while not run.analysis._settling.put_off:
+        run.analysis.turn()
+    good = run.analysis._passes.run
+    run.analysis._passes.run = _fails  # type: ignore[method-assign]
+    run.analysis.turn()
+    run.analysis._passes.run = good  # type: ignore[method-assign]
+    run.restart()
+    assert run.analysis.waiting_traces > 0
+    run.at(85)
+    assert run.counts().keys() == {"span_flood"}
+    assert run.analysis.spans_analyzed() == {"web": 51 * 50}
+    assert run.counter("traced_traces_reanalyzed") < 50
+
+
+def test_revisits_wait_too_where_there_is_too_much_to_read() -> None:
+    lines = [line for n in range(50) for line in (f"cart SERVER t{n}:b<x", *[f"cart INTERNAL t{n}:i{k}<b" for k in range(49)])]
+    run = watched(*lines, max_spans_per_pass=1000)
+    run.at(31)
+    run.at(95)
+    assert max(run.store.reread) <= 1000
+    assert sum(run.store.reread) >= 50 * 50
+    assert run.counter("traced_traces_reanalyzed") == sum(run.store.reread) / 50
 
 
 # ---------------------------------------------------------------------- whatever comes, whenever

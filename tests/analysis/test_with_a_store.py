@@ -149,3 +149,23 @@ def test_logs_alone_move_the_analysis_on(kept: Kept) -> None:
     assert kept.analysis.traces_analyzed == 0
     assert kept.lag == 0
     assert kept.counter("traced_analysis_errors") == 0
+
+
+def test_a_giant_is_counted_before_it_is_read_in_hot_and_sealed_rows(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.settings = AnalysisSettings(max_spans_per_trace=100)
+    kept.begin()
+    kept.send(1, *[f"web INTERNAL i{n}<gone" for n in range(60)])
+    kept.at(35)
+    assert kept.analysis.spans_analyzed() == {"web": 60}
+    kept.store.writer.request_roll()  # type: ignore[attr-defined]
+    for seconds in (100, 200, 300):
+        kept.send(seconds, *[f"web INTERNAL j{seconds}-{n}<gone" for n in range(50)])
+    read = []
+    whole = kept.store.window_of_traces
+    monkeypatch.setattr(kept.store, "window_of_traces", lambda *args: read.append(whole(*args)) or read[-1])
+    for now in (135, 235, 335):
+        kept.at(now)
+    assert [rows.num_rows for rows in read] == [110]
+    assert kept.analysis.spans_analyzed() == {"web": 100}
+    assert kept.counter("traced_analysis_dropped", limit="max_spans_per_trace") == 110
+    assert kept.counter("traced_traces_truncated") == 1

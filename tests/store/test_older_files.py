@@ -14,7 +14,7 @@ from traced.config import QuerySettings
 from traced.model.schema import LOGS, SPANS, TYPED_ATTRIBUTES
 from traced.store.catalog import sums_path
 from traced.store.parquet import read_footer, write_parquet
-from traced.store.reading import SPAN_BY_ID, WINDOW_SCHEMA, WINDOW_TYPED
+from traced.store.reading import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA, WINDOW_TYPED
 from traced.store.sealed_files import _sum, _write_sums
 from traced.store.store import Store
 from traced.store.user_queries import UserQueries
@@ -62,6 +62,20 @@ def test_windows_have_all_columns(older: Store) -> None:
         first = rows.filter(pa.compute.equal(rows.column("trace_id_low"), 1))
         assert set(first.column("service_name").to_pylist()) == {"cart"}
         assert all(first.column(name).null_count == 5 for name in (*WINDOW_TYPED, "host", "telemetry_sdk_language"))
+
+
+def test_traces_are_counted(older: Store) -> None:
+    rows = older.window_of_traces(ids([1, 2, 3]), 0, 2**62)
+    sizes = older.trace_sizes(ids([1, 2, 3]), 0, 2**62)
+    assert sizes.schema == TRACE_SIZES
+    counted = {row["trace_id_low"]: (row["spans"], row["first_arrival"]) for row in sizes.to_pylist()}
+    assert counted.keys() == set(rows.column("trace_id_low").to_pylist())
+    for number, (spans, first) in counted.items():
+        own = rows.filter(pa.compute.equal(rows.column("trace_id_low"), number)).column("arrival_time_unix_nano").to_pylist()
+        assert (spans, first) == (len(own), min(own))
+        # the window's end belongs to it, its beginning does not
+        assert older.trace_sizes(ids([number]), first, 2**62).num_rows == 0
+        assert older.trace_sizes(ids([number]), first - 1, first).column("spans").to_pylist() == [5]
 
 
 def test_spans_are_found_by_their_ids(older: Store) -> None:

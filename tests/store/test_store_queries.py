@@ -11,7 +11,7 @@ import pytest
 
 from traced.model.schema import LOGS, REPEATS, SPANS
 from traced.store.queries import load_folder
-from traced.store.reading import IDENTITIES, SPAN_BY_ID, TRACE_IDS, WINDOW_SCHEMA
+from traced.store.reading import IDENTITIES, SPAN_BY_ID, TRACE_IDS, TRACE_SIZES, WINDOW_SCHEMA
 
 QUERIES = load_folder("store")
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,8 @@ def test_each_insert_fills_the_table_that_it_names(connection, name):
     [
         ("sealed_window", WINDOW_SCHEMA),
         ("sealed_window_of_traces", WINDOW_SCHEMA),
+        ("sealed_trace_sizes", TRACE_SIZES),
+        ("hot_trace_sizes", TRACE_SIZES),
         ("sealed_trace_ids", TRACE_IDS),
         ("hot_trace_ids", TRACE_IDS),
         ("sealed_identities", IDENTITIES),

@@ -67,7 +67,7 @@ class Analysis:
         self._clock = clock
         self._workbench = workbench or Workbench()
         late, opened = int(settings.late_window_seconds * 1e9), int(settings.max_open_seconds * 1e9)
-        self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass)
+        self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass, settings.max_spans_per_trace)
         hold = int(settings.settle_seconds * 1e9)
         self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
         self._revisits = Revisits()
@@ -192,7 +192,7 @@ class Analysis:
         cut = self._settling.cut
         first = self._store.first_arrival_after(cut)
         self._telemetry.analysis_lag.set(_behind(cut, first, target))
-        if target <= cut:
+        if target < cut or (target == cut and not self._settling.put_off):
             return False
         self._due = self._revisits.due(now)
         self._settling.revisit(self._due)
@@ -200,15 +200,15 @@ class Analysis:
             self._settling.skip_to(target)
             self._decide_waiting(now, target)
             return False
-        until = self._until(cut, target if first is None else first, target)
+        until = self._until(cut, target if first is None else first, target) if target > cut else cut
         with self._telemetry.analysis_pass_seconds.time():
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
-        self._revisits.looked_at(self._due)
+        self._revisits.looked_at(trace for trace in self._due if trace not in self._settling.not_revisited)
         self._publish(outcome, now, until)
         visible = min(int(self._clock() * 1e9), self._store.visible_until)
         self._telemetry.analysis_lag.set(max(0.0, (visible - self._settle_nanos - until) / 1e9))
-        return until < target
+        return until < target or self._settling.put_off > 0
 
     def _learn_losses(self, now: float) -> None:
         """Take what SDKs have counted of their spans since the last turn."""

@@ -26,7 +26,7 @@ class Outcome:
         again: traces looked at before.
         spans_by_service: spans that no earlier pass looked at.
         complete, incomplete: fresh traces.
-        truncated: traces cut at max_spans_per_trace.
+        truncated: traces that turned out to have more than max_spans_per_trace spans.
         services: names of all services that reported.
     """
 

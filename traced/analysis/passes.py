@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from traced.analysis.hasty import HastyClaims
 from traced.analysis.late_links import LateLinks
 from traced.analysis.outcome import Outcome
 from traced.analysis.pool import EVER
-from traced.analysis.settling import Settled
+from traced.analysis.settled import Settled
 from traced.analysis.structure import Structure
 from traced.analysis.waiting import TABLES as WAITED
 from traced.analysis.waiting import Told, Waiting
@@ -53,16 +52,6 @@ _ORPHAN: Final = "orphan_span"
 _MINUTE_NANOS: Final = 60_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """The trees of one pass; of each span, whether its trace was looked at before, and whether it was itself not; traces cut short."""
-
-    forest: Forest
-    again: np.ndarray[Any, Any]
-    fresh: np.ndarray[Any, Any]
-    truncated: int
-
-
 class Passes:
     """Runs passes; keeps what is learned from one to the next."""
 
@@ -85,7 +74,7 @@ class Passes:
             detectors: what looks.
             graph: how virtual nodes are named.
             telemetry: where failures and what limits drop are counted.
-            settings: how many spans of a trace are looked at, and whether all spans of the system come here.
+            settings: whether all spans of the system come here.
             max_rows_per_detector: None keeps every row (for files, where nothing may be left out).
             hold_nanos: how long half of a call waits for its other half in another trace.
 
@@ -98,7 +87,6 @@ class Passes:
         self._detectors = detectors
         self._graph = graph
         self._telemetry = telemetry
-        self._max_spans_per_trace = settings.max_spans_per_trace
         self._max_rows = max_rows_per_detector
         self._analysis_queries = load_folder("analysis")
         self._queries = load_folder("detectors")
@@ -129,16 +117,18 @@ class Passes:
             learn_only: only add to the history (a first round over files).
         """
         if not settled.spans.num_rows and not settled.repeats.num_rows:
-            return self.waited(until)
-        outcome = Outcome()
+            outcome = self.waited(until)
+            outcome.truncated = settled.truncated
+            return outcome
+        outcome = Outcome(truncated=settled.truncated)
         self._time = now
-        look = self._look(settled)
-        forest = look.forest
+        forest = Forest(settled.spans, self._threads.map)
+        forest.silence(np.bincount(forest.trace[settled.unsettled], minlength=forest.traces) > 0)
         self._learn_names(forest, now)
         made = self._relate(forest)
-        earlier = self._relate(self._whole_or_cut(settled.before)[0]) if settled.before.num_rows else None
+        earlier = self._relate(Forest(settled.before, self._threads.map)) if settled.before.num_rows else None
         counted = self._threads.submit(_edges, made, earlier)
-        tables = relation.tables(made, look.again, settled.repeats, self.trace_ids)
+        tables = relation.tables(made, settled.again, settled.repeats, self.trace_ids)
         self._workbench.register(tables)
         clocks = self._workbench.rows(self._analysis_queries["clock_pairs"])
         outcome.minutes = counted.result()
@@ -146,18 +136,18 @@ class Passes:
         self.history.turn(now)
         self.absences.turn(now)
         self.view.turn(now)
-        self.view.learn(made, look.fresh)
+        self.view.learn(made, settled.fresh)
         self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
-        self.history.learn_instances(relation.spans_by_instance(forest, look.fresh), repeats)
+        self.history.learn_instances(relation.spans_by_instance(forest, settled.fresh), repeats)
         self._learn_slots(made, earlier)
-        seen = self.propagation.learn(made, earlier, look.fresh, now)
+        seen = self.propagation.learn(made, earlier, settled.fresh, now)
         self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
         known = self.history.tables(relation.instances(tables["pass_repeats"], tables["pass_twins"]))
-        orphans = self.absences.learn(made, earlier, look.fresh, seen, self.propagation.operations)
-        self._tell(outcome, self.waiting.pass_over(made, seen, look.again, look.fresh, until, now))
+        orphans = self.absences.learn(made, earlier, settled.fresh, seen, self.propagation.operations)
+        self._tell(outcome, self.waiting.pass_over(made, seen, settled.again, settled.fresh, until, now))
         self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **known})
         self._withdraw_hasty(outcome)
         causes = self.view.told(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])))
@@ -167,12 +157,12 @@ class Passes:
         outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
         outcome.undecided |= self.waiting.cut_traces.take_again()
         self._detect(outcome, self._detectors, forest)
-        self._count(outcome, look, made.pass_traces)
-        messages = self.late_links.come(forest, look.fresh)
+        self._count(outcome, forest, settled, made.pass_traces)
+        messages = self.late_links.come(forest, settled.fresh)
         if messages:
             outcome.minutes[until // _MINUTE_NANOS] = total([outcome.minutes.get(until // _MINUTE_NANOS, {}), messages])
         outcome.edges = total(outcome.minutes.values())
-        self.late_links.wait(made, look.fresh)
+        self.late_links.wait(made, settled.fresh)
         return outcome
 
     def finish(self) -> Outcome:
@@ -225,32 +215,6 @@ class Passes:
         self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
 
     # ------------------------------------------------------------------ parts of a pass
-
-    def _look(self, settled: Settled) -> _Look:
-        forest, kept = self._whole_or_cut(settled.spans)
-        again, fresh, unsettled = settled.again, settled.fresh, settled.unsettled
-        if kept is not None:
-            again, fresh, unsettled = again[kept], fresh[kept], unsettled[kept]
-        truncated = int(forest.silenced.sum())
-        forest.silence(np.bincount(forest.trace[unsettled], minlength=forest.traces) > 0)
-        return _Look(forest, again, fresh, truncated)
-
-    def _whole_or_cut(self, spans: pa.Table) -> tuple[Forest, np.ndarray[Any, Any] | None]:
-        """Resolve the trees; of a trace above max_spans_per_trace only the earliest spans, and then nothing is called absent in it.
-
-        Give the forest, and which rows are left, in order (None: all).
-        """
-        forest = Forest(spans, self._threads.map)
-        sizes = np.bincount(forest.trace, minlength=1)
-        if sizes.max() <= self._max_spans_per_trace:
-            return forest, None
-        order = np.lexsort((forest.span_id, forest.start, forest.trace))
-        position = np.arange(forest.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        kept = np.sort(order[position < self._max_spans_per_trace])
-        rest = Forest(spans.take(pa.array(kept)), self._threads.map)
-        # every trace keeps spans, so the traces keep their numbers
-        rest.silence(sizes > self._max_spans_per_trace)
-        return rest, kept
 
     def _relate(self, forest: Forest) -> relation.Relation:
         naming = Naming(self._graph.virtual_callers, self._graph.virtual_callees, frozenset(self.reporting), self.history.aliases())
@@ -329,19 +293,18 @@ class Passes:
                 found[occurrence.key] = occurrence
         return list(found.values())
 
-    def _count(self, outcome: Outcome, look: _Look, traces: pa.Table) -> None:
-        forest, texts = look.forest, look.forest.service.texts
+    def _count(self, outcome: Outcome, forest: Forest, settled: Settled, traces: pa.Table) -> None:
+        texts = forest.service.texts
         seen = np.bincount(forest.service.of, minlength=len(texts))
-        fresh = np.bincount(forest.service.of[look.fresh], minlength=len(texts))
+        fresh = np.bincount(forest.service.of[settled.fresh], minlength=len(texts))
         outcome.services = frozenset(text for text, n in zip(texts, seen, strict=True) if n)
         for text, number in zip(texts, fresh.tolist(), strict=True):
             if number:
                 outcome.spans_by_service[text] += number
         first = np.asarray(traces.column("row"))
-        old = look.again[first]
+        old = settled.again[first]
         complete = np.asarray(traces.column("complete"))
         outcome.complete, outcome.incomplete = int((complete & ~old).sum()), int((~complete & ~old).sum())
-        outcome.truncated = look.truncated
         # of a silenced trace nothing is withdrawn: not all of it could be looked at
         outcome.again = _ids(forest, first[old & ~forest.silenced])
 

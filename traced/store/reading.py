@@ -89,6 +89,9 @@ SPAN_BY_ID: Final = pa.schema(
 
 TRACE_IDS: Final = pa.schema([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64())])
 
+TRACE_SIZES: Final = pa.schema([*TRACE_IDS, ("spans", pa.int64()), ("first_arrival", pa.int64())])
+"""How many spans of a trace arrived in a window, and when the first did (ns)."""
+
 IDENTITIES: Final = pa.schema(
     SPANS.field(name)
     for name in (
@@ -168,6 +171,12 @@ def hot_trace_ids(segment: Segment, since: int, until: int) -> pa.Table:
     """Give the TRACE_IDS of each span with since < arrival <= until."""
     with _cursor(segment) as cursor:
         return _select(cursor, "hot_trace_ids", {"since": since, "until": until})
+
+
+def hot_trace_sizes(segment: Segment, traces: pa.Table, since: int, until: int) -> pa.Table:
+    """Give the TRACE_SIZES of some traces in a segment."""
+    with _cursor(segment) as cursor:
+        return _select(cursor, "hot_trace_sizes", {"since": since, "until": until}, {"wanted": traces})
 
 
 def hot_repeats(segment: Segment, since: int, until: int) -> pa.Table:
@@ -289,6 +298,11 @@ class SealedReader:
     def trace_ids(self, generations: Sequence[Generation], since: int, until: int) -> pa.Table | None:
         """Give the TRACE_IDS of each sealed span with since < arrival <= until."""
         return self._read("sealed_trace_ids", TRACE_IDS, self._spans(generations, since, until), {"since": since, "until": until})
+
+    def trace_sizes(self, generations: Sequence[Generation], traces: pa.Table, since: int, until: int) -> pa.Table | None:
+        """Give the TRACE_SIZES of some traces in sealed files."""
+        paths = self._spans(generations, since, until)
+        return self._read("sealed_trace_sizes", TRACE_SIZES, paths, {"since": since, "until": until}, {"wanted": traces})
 
     def window_of_traces(self, generations: Sequence[Generation], traces: pa.Table, since: int, until: int) -> pa.Table | None:
         """Give the sealed spans of some traces (trace_id_high, trace_id_low) in a window, as WINDOW_SCHEMA."""

@@ -110,6 +110,16 @@ class StoredRows(ABC):
 
         return self._read(work)
 
+    def trace_sizes(self, traces: pa.Table, since: int, until: int) -> pa.Table:
+        """Give the TRACE_SIZES of some traces (columns trace_id_high, trace_id_low) in a window of arrival; those of which nothing came are left out."""
+
+        def work(parts: Parts) -> pa.Table:
+            hot = [reading.hot_trace_sizes(s, traces, since, until) for s in parts.segments if s.extent.last_arrival > since]
+            return reading.together([self._reader.trace_sizes(parts.generations, traces, since, until), *hot], reading.TRACE_SIZES)
+
+        sizes = self._read(work).group_by(reading.TRACE_IDS.names).aggregate([("spans", "sum"), ("first_arrival", "min")])
+        return sizes.rename_columns(reading.TRACE_SIZES.names)
+
     def window_of_traces(self, traces: pa.Table, since: int, until: int) -> pa.Table:
         """Give the spans of some traces (columns trace_id_high, trace_id_low) in a window of arrival."""
 
