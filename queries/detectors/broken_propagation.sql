@@ -34,4 +34,4 @@ SELECT
     c.others_broken,
     c.others_intact
 FROM pass_matches m
-JOIN context_history c ON c.client = m.caller_service_name AND c.server = m.service_name
+JOIN context_history c ON c.client = m.caller_service_key AND c.server = m.service_key

@@ -18,7 +18,7 @@ SELECT
     s.sampled_by
 FROM pass_lonely s
 JOIN slot_history h
-    ON h.service = s.service_name
+    ON h.service = s.service_key
     AND h.name = s.called
     AND h.peer = s.peer_name
     AND h.outcome = s.outcome

@@ -70,6 +70,13 @@ FIRES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
         many(25, "web CLIENT a +10ms ~20ms", "cart SERVER b<a +2012ms ~16ms"),
         {"client_clock": "service web", "server_clock": "service cart"},
     ),
+    "in one of two namespaces with services of the same names": (
+        [
+            *many(25, "prod/web CLIENT a +10ms ~20ms", "prod/cart SERVER b<a +2012ms ~16ms"),
+            *(f"staging/{line}" for n in range(25) for line in (f"web CLIENT s{n}:a +10ms ~20ms", f"cart SERVER s{n}:b<a +12ms ~16ms")),
+        ],
+        {"client_clock": "service prod/web", "server_clock": "service prod/cart", "calls": 25},
+    ),
     "INTERNAL spans between the halves": (
         many(25, "web CLIENT a host=h1 +10ms ~20ms", "web INTERNAL i<a host=h1", "cart SERVER b<i host=h2 +2012ms ~16ms"),
         {"level": Level.VIOLATION},

@@ -74,6 +74,11 @@ STAYS_SILENT: Silent = {
         *(f"mail CONSUMER y{n}:c ->x{n}:gone{n} msg=kafka dest=orders name=take" for n in range(15)),
     ],
     "four links that lead to spans are too few to know": [*linked(4), "shop SERVER lost:a", TAKEN],
+    "in a namespace of which no link ever leads to a span, though in another all do": [
+        *(f"prod/{line}" for line in linked(40)),
+        *(f"staging/shop SERVER x{n}:s" for n in range(5)),
+        *(f"staging/mail CONSUMER y{n}:c ->x{n}:gone{n} msg=kafka dest=orders name=take" for n in range(5)),
+    ],
     "a link of zeros": [*linked(20), "mail CONSUMER t:c ->00000000000000000000000000000000:0000000000000000 msg=kafka dest=orders name=take"],
     "a client that receives in a batch": [*linked(20), "shop SERVER lost:a", TAKEN.replace("CONSUMER", "CLIENT").replace("name=take", "op=receive")],
     "a SERVER with a link": [*linked(20), "shop SERVER lost:a", "mail SERVER t:c ->lost:p name=take"],

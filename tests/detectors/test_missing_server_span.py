@@ -17,6 +17,9 @@ DETECTOR = "missing_server_span"
 ANSWERED = many(30, "web SERVER a", "web CLIENT b<a addr=cart", "cart SERVER c<b")
 ONE = {"b": {"service": "web", "peer": "cart", "level": Level.VIOLATION, "cause": "callee_loss", "calls": 31, "answered": 30}}
 
+BOTH = [*many(400, "prod/web CLIENT b addr=cart", "prod/cart SERVER c<b"), *(f"staging/web CLIENT s{n}:b addr=cart" for n in range(40))]
+"""Two namespaces with services of the same names; in one of them the callee has no SDK."""
+
 FIRES: Fires = {
     "one of 31 calls alike has no answer": ([*ANSWERED, "web SERVER a", "web CLIENT b<a addr=cart"], ONE),
     "also where nothing but the span's name tells the callee": (
@@ -70,6 +73,10 @@ FIRES: Fires = {
         [*many(140, "web CLIENT b addr=cart", "cart SERVER c<b"), *[f"web CLIENT c{n}:b addr=cart" for n in range(20)]],
         {f"c{n}:b": {"cause": "unknown", "answered": 140, "calls": 160} for n in range(20)},
     ),
+    "in one of two namespaces with services of the same names": (
+        [*BOTH, "prod/web CLIENT b addr=cart"],
+        {"b": {"service": "web", "peer": "cart", "calls": 401, "answered": 400}},
+    ),
     "three of 103": (
         [*many(100, "web CLIENT b addr=cart", "cart SERVER c<b"), "web CLIENT one:b addr=cart", "web CLIENT two:b addr=cart", "web CLIENT three:b addr=cart"],
         {"one:b": {"calls": 103}, "two:b": {}, "three:b": {}},
@@ -77,6 +84,7 @@ FIRES: Fires = {
 }
 
 STAYS_SILENT: Silent = {
+    "the like of it is answered in another namespace only": BOTH,
     "every call is answered": ANSWERED,
     "ten calls alike are too few to know": [*many(10, "web CLIENT b addr=cart", "cart SERVER c<b"), "web CLIENT b addr=cart"],
     "a third of the calls is answered by a cache": [

@@ -59,6 +59,15 @@ FIRES: Fires = {
         [*TALKED, *later(40, "web CLIENT b addr=cart status=200")],
         every(40, {"service": "cart", "peer": "web", "cause": "went_silent", "level": Level.VIOLATION}, "later"),
     ),
+    "in one of two namespaces it fell silent, in the other it reports": (
+        [
+            *(f"prod/{line}" for line in TALKED),
+            *(f"prod/{line}" for line in later(40, "web CLIENT b addr=cart status=200")),
+            "staging/web CLIENT other:b addr=cart +3h",
+            "staging/cart SERVER other:c<b",
+        ],
+        every(40, {"service": "cart", "peer": "web", "cause": "went_silent"}, "later"),
+    ),
     "it fell silent, and its clock was 30 s ahead": (
         [*apart(30, 40, 100)[1:], *(f"web CLIENT later{n}:b addr=cart status=200 +{63_000 + 50 * n}ms ~20ms" for n in range(40))],
         every(40, {"service": "cart", "cause": "went_silent"}, "later"),
@@ -68,6 +77,10 @@ FIRES: Fires = {
 STAYS_SILENT: Silent = {
     "its clock is 30 s behind, and one in ten of its spans is lost": apart(-30),
     "its clock is 30 s ahead, and one in ten of its spans is lost": apart(30),
+    "a service of that name reports in another namespace: whose is called is not said": [
+        *many(30, "prod/web CLIENT b addr=cart status=200", "prod/cart SERVER c<b"),
+        *(f"staging/web CLIENT s{n}:b addr=cart status=200" for n in range(40)),
+    ],
     "29 calls are too few": many(29, "web CLIENT b addr=pay status=200"),
     "every call is answered with a span": TALKED,
     "one of 41 calls is": [*many(40, "web CLIENT b addr=pay"), "web CLIENT b addr=pay", "pay SERVER c<b"],

@@ -75,6 +75,7 @@ STAYS_SILENT: Silent = {
     ],
     "another route under the same verb": [*VERBS, "cart SERVER x name=GET url.path=/admin"],
     "names that are only a verb, of routes that nobody knows": [*many(100, "web CLIENT b addr=cart", "cart SERVER c<b name=GET"), "cart SERVER x name=GET"],
+    "an operation of the same name in another namespace, where people call it": [*(f"prod/{line}" for line in CALLED), f"staging/{ALONE}"],
     "from the own host": [*CALLED, f"{ALONE} client.address=127.0.0.1"],
     **{
         f"by {agent}": [*CALLED, f"{ALONE} user_agent.original={agent}"]

@@ -32,10 +32,14 @@ Place = tuple[int, int, int]
 
 
 class _Link(NamedTuple):
-    """A link as it waits: the consumer's place and what it is, the target's place, since when it waits, when it is decided (arrival, ns), how often it was."""
+    """A link as it waits.
+
+    The consumer's place, its service by name and key, what it is; the target's place; since when it waits, when it is decided (arrival, ns), how often it was.
+    """
 
     consumer: Place
     service: str
+    key: str
     name: str
     system: str
     destination: str
@@ -156,7 +160,8 @@ class DanglingLinks:
             high, low, span, name, system, destination = own
             place = (high, low, span)
             at = _AT_ONCE if again[row] else until + self._hold
-            link = _Link(place, forest.service.texts[forest.service.of[row]], name, system, destination, int(forest.start[row]), target, until, at)
+            code = forest.service.of[row]
+            link = _Link(place, forest.service.texts[code], forest.service_keys[code], name, system, destination, int(forest.start[row]), target, until, at)
             self._links[place, target] = link
         while len(self._links) > MAX_WAITING:
             _, gone = self._links.popitem(last=False)
@@ -170,7 +175,7 @@ class DanglingLinks:
             own = mix(*(np.array([consumer[at] for consumer, _ in links], np.uint64) for at in range(2)))
             for key, gone in zip(links, np.isin(own, traces).tolist(), strict=True):
                 if gone and self._links[key].told:
-                    self.habits.count(self._links[key].service, self._links[key].name, absent=-1)
+                    self.habits.count(self._links[key].key, self._links[key].name, absent=-1)
                 if gone:
                     del self._links[key]
 
@@ -181,9 +186,9 @@ class DanglingLinks:
                 self._count_found(self._links.pop(key))
 
     def _count_found(self, link: _Link) -> None:
-        self.habits.count(link.service, link.name, found=1)
+        self.habits.count(link.key, link.name, found=1)
         if link.told:
-            self.habits.count(link.service, link.name, absent=-1)
+            self.habits.count(link.key, link.name, absent=-1)
             self._refuted.add((DETECTOR, *link.consumer))
 
     def decide(self, until: int, store: SpanSource, recent: RecentTraceIds, samplers: Samplers) -> Told:
@@ -197,7 +202,7 @@ class DanglingLinks:
         chosen: dict[Place, _Link] = {}
         for key, link in due.items():
             if not link.told:
-                self.habits.count(link.service, link.name, absent=1)
+                self.habits.count(link.key, link.name, absent=1)
             self._links[key] = link.looked_at(until)
             chosen.setdefault(link.consumer, link)
         refuted, self._refuted = frozenset(self._refuted), set()
@@ -222,7 +227,7 @@ class DanglingLinks:
         here = np.isin(targets, mix(*recent.ids())).tolist()
         rows = []
         for link, trace_is_here in zip(links, here, strict=True):
-            known = self.habits.of(link.service, link.name)
+            known = self.habits.of(link.key, link.name)
             producer = known.usual_producer
             sampled = samplers.verdict((producer,), link.target[0], link.target[1], "") if producer else ("", "")
             about = (known.found, known.absent, producer, self.habits.produced(link.system, link.destination), trace_is_here, *sampled)

@@ -40,7 +40,7 @@ _MAX_SERVICES: Final = 10_000
 _MAX_ACCOUNTS: Final = 100
 """Instances whose own counts the status shows."""
 _STATE: Final = "analysis"
-_STATE_VERSION: Final = 4
+_STATE_VERSION: Final = 5
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
 
 

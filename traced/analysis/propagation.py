@@ -192,8 +192,8 @@ class Propagation:
 
     def _rejoin(self, receivers: list[int], callers: list[int], sign: int = 1) -> None:
         """Count pairs of halves, by their rows, with the habits of what was called."""
-        called = self._receivers.rows.select(["service_name", "kind", "called"]).take(pa.array(receivers, pa.int64()))
-        calling = self._callers.rows.column("service_name").take(pa.array(callers, pa.int64()))
+        called = self._receivers.rows.select(["service_key", "kind", "called"]).take(pa.array(receivers, pa.int64()))
+        calling = self._callers.rows.column("service_key").take(pa.array(callers, pa.int64()))
         for (service, kind, name, caller), number in Counter(zip(*(column.to_pylist() for column in (*called.columns, calling)), strict=True)).items():
             self.operations.rejoin((service, kind, name), caller, sign * number)
 
@@ -287,7 +287,7 @@ class Propagation:
 
     def _with_habits(self, receivers: pa.Table) -> pa.Table:
         """Give receivers without a caller as rows of ROOTLESS; those of operations that nobody calls are what they seem."""
-        service, name = (Codes.from_column(receivers.column(column)) for column in ("service_name", "called"))
+        service, name = (Codes.from_column(receivers.column(column)) for column in ("service_key", "called"))
         kind = np.asarray(receivers.column("kind")).astype(np.int64)
         code = (service.of * len(name.texts) + name.of) * 256 + kind
         present, place = np.unique(code, return_inverse=True)
@@ -299,8 +299,7 @@ class Propagation:
 
     def _habits(self, operation: Operation) -> tuple[int, int, str]:
         known = self.operations.of(operation)
-        callers = [parent[0] for parent, number in known.parents.most_common(1) if number > 0]
-        return known.present + known.absent, known.roots - known.rejoined.total(), callers[0] if callers else ""
+        return known.present + known.absent, known.roots - known.rejoined.total(), known.usual_caller
 
     def _revoked(self) -> frozenset[Place]:
         """Name the receivers that were freed and have now another caller, or none."""
@@ -378,10 +377,10 @@ class Propagation:
 
 def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:
     traces = mix(*ids(callers)[:2]).tolist()
-    calls = list(zip(*(callers.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True))
+    calls = list(zip(*(callers.column(name).to_pylist() for name in ("service_key", "called", "peer_name")), strict=True))
     of_one = {call for call in dict.fromkeys(calls) if len(known.answered(call)) == 1}
-    without = callers.column("without").to_pylist()
-    return [(trace, CALLEE_GONE if gone else REMAINS, call[0]) for trace, call, gone in zip(traces, calls, without, strict=True) if call in of_one]
+    facts = zip(traces, calls, *(callers.column(name).to_pylist() for name in ("without", "service_name")), strict=True)
+    return [(trace, CALLEE_GONE if gone else REMAINS, service) for trace, call, gone, service in facts if call in of_one]
 
 
 def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:

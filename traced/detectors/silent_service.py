@@ -2,7 +2,8 @@
 
 Criteria:
     At least 30 calls to one callee, by the name or address that their CLIENT spans give or else the RPC's service in their name, were answered by
-    the service itself (no error without a response, no 502, 503 or 504), and none has an answering span; nothing that reports bears that name. Or
+    the service itself (no error without a response, no 502, 503 or 504), and none has an answering span; nothing that reports bears that
+    name, in whatever namespace. Or
     (cause `went_silent`): a service that used to answer these calls with spans has sent none since a moment, and at least 30 calls to it were
     answered since. What is since is told in each caller's own time: the service's last span is moved by the most that a call ended later at the caller
     than where it was answered, so that clocks that differ make nobody silent.

@@ -16,6 +16,7 @@ from traced.graph.parts import CALLER_GONE, REMAINS, Parts
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation
 from traced.graph.sampling import Samplers
+from traced.graph.service_keys import name_of
 from traced.graph.windows import turned
 
 MAX_ABSENT_IDS: Final = 50_000
@@ -245,7 +246,7 @@ def _usual(kin: Kin) -> str:
     if not services:
         return ""
     service, number = services.most_common(1)[0]
-    return service if number >= USUAL * services.total() else ""
+    return name_of(service) if number >= USUAL * services.total() else ""
 
 
 def _lasting(kin: Kin, known: Operations) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from traced.graph.columns import Ints, Mask, Unsigned, ascending
 from traced.graph.operations import Kin, Operated
 from traced.graph.relation import Relation
+from traced.graph.service_keys import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Callers:
 def callers(made: Relation, seen: Operated, orphans: Ints, kin: dict[int, Kin]) -> Callers:
     """Look for the usual callers of orphans; `kin` is what is known of their operations, by number."""
     forest = made.forest
-    numbers = {text: code for code, text in enumerate(forest.service.texts)}
+    numbers = {key: code for code, key in enumerate(forest.service_keys)}
     width = len(numbers)
     concerned = np.zeros(forest.traces, bool)
     concerned[forest.trace[orphans]] = True
@@ -55,7 +56,7 @@ def callers(made: Relation, seen: Operated, orphans: Ints, kin: dict[int, Kin]) 
             for at, is_here, is_closed in zip(mine.tolist(), here.tolist(), closed.tolist(), strict=True):
                 kinds = (result.here if is_here else result.elsewhere, *((result.open,) if is_here and not is_closed else ()))
                 for found in kinds:
-                    found[at] = (*found[at], service)
+                    found[at] = (*found[at], name_of(service))
     return result
 
 

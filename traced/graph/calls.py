@@ -77,7 +77,7 @@ class Calls:
     Attributes (one value a span):
         answers: how many receiving spans a span has; for pairing.
         outer: a CLIENT with another CLIENT of its service below it: only the innermost is answered.
-        callee: code in `names` of the service that answered a calling span (of several the first by row); 0, no text, for none.
+        callee: code in `callees`, keys of services, of the one that answered a calling span (of several the first by row); 0, no text, for none.
         elsewhere: a caller that is answered in another part of its trace.
         caller: row of the span that a receiving span answers (or, for other spans, -1).
     """
@@ -303,7 +303,7 @@ class Calls:
         """Take callers (by row) for answered that a service answers in another part of their trace; no edge is drawn of such a call."""
         for row, service in elsewhere.items():
             self.unanswered[row], self.elsewhere[row] = False, True
-            self.callee[row] = self.names.number(service)
+            self.callee[row] = self.callees.number(service)
 
     # ------------------------------------------------------------------ collecting
 
@@ -339,6 +339,7 @@ class Calls:
         self.sent: Ints = np.concatenate([p.sent for p in parts])
         """End time of a producer that is not among these spans; -1 otherwise."""
         self.elsewhere: Mask = np.zeros(self.forest.count, bool)
+        self.callees = Codes(np.zeros(0, np.int64), ["", *self.forest.service_keys])
         self.callee: Ints = np.zeros(self.forest.count, np.int64)
         both = (self.client_row >= 0) & (self.server_row >= 0)
-        self.callee[self.client_row[both][::-1]] = self.server[both][::-1]
+        self.callee[self.client_row[both][::-1]] = self.forest.service.of[self.server_row[both][::-1]] + 1

@@ -245,7 +245,7 @@ class Clocks:
     def dump(self) -> dict[str, Any]:
         """Give both windows as JSON values."""
         windows = [[[*pair, slices.dump()] for pair, slices in window.items()] for window in (self._before, self._now)]
-        return {"turned": self._turned, "windows": windows, "facts": [[*pair, facts] for pair, facts in self._facts.items()]}
+        return {"turned": self._turned, "windows": windows, "facts": [[*pair, dict(facts)] for pair, facts in self._facts.items()]}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take what `dump` gave before a restart.

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from traced.graph.operations import Operations
 from traced.graph.separation import Separations
+from traced.graph.service_keys import name_of
 
 _COUNTS: Final = ("broken", "arrived", "injected_elsewhere", "extracted_from_others")
 _OF_SEPARATED: Final = ("separated_broken", "separated_intact", "others_broken", "others_intact")
@@ -22,7 +23,7 @@ CONTEXTS: Final = pa.schema(
         *((name, pa.int64()) for name in _OF_SEPARATED),
     ],
 )
-"""One row a pair of services: how many calls between them lost their context, and where contexts arrive: between them, those of the client
+"""One row a pair of services, by their keys: how many calls between them lost their context, and where contexts arrive: between them, those of the client
 elsewhere, those of others at the server. `separated_*`: the property whose value nearly all broken calls have, and the calls with that value; null
 where there is none."""
 
@@ -38,7 +39,7 @@ def context_history(operations: Operations, separations: Separations) -> pa.Tabl
     rows = []
     for (client, server), number in broken.items():
         here = arrived[client, server]
-        separated = separations.of((client, server)) if here else None
+        separated = separations.of((name_of(client), name_of(server))) if here else None
         rows.append((client, server, number, here, injected[client] - here, extracted[server] - here, *(separated or (None,) * 7)))
     return pa.Table.from_pylist([dict(zip(CONTEXTS.names, row, strict=True)) for row in rows], schema=CONTEXTS)
 

@@ -129,7 +129,7 @@ class CutTraces:
         self._parents[key] = parent
         if calls:
             span = int(forest.parent_id[row])
-            self._answered[_key(parent.trace_id_high, parent.trace_id_low, span)] = forest.service.texts[forest.service.of[row]]
+            self._answered[_key(parent.trace_id_high, parent.trace_id_low, span)] = forest.service_keys[forest.service.of[row]]
 
     # ------------------------------------------------------------------ cut traces that settle before the whole one
 
@@ -140,7 +140,7 @@ class CutTraces:
             if key not in self._parents:
                 trace = forest.trace[row]
                 place = (int(high[trace]), int(low[trace]), int(forest.parent_id[row]))
-                self._alone[place] = (bool(forest.receiving[row]), forest.service.texts[forest.service.of[row]])
+                self._alone[place] = (bool(forest.receiving[row]), forest.service_keys[forest.service.of[row]])
 
     def _meet(self, forest: Forest, high: Unsigned, low: Unsigned, whole: Ints) -> None:
         """Find the parents of waiting orphans in whole traces that come now: their callers are answered, and their traces are to be looked at again."""
@@ -159,7 +159,7 @@ class CutTraces:
                 whole_id = int(high[trace[place]]), int(low[trace[place]])
                 cut_high, cut_low, span = waiting[place]
                 self._parents[_key(cut_high, cut_low, span)] = Parent(*whole_id, forest.service.texts[forest.service.of[row]])
-                if receives and (forest.sending[row] or forest.service.texts[forest.service.of[row]] != service):
+                if receives and (forest.sending[row] or forest.service_keys[forest.service.of[row]] != service):
                     self._answered[_key(*whole_id, span)] = service
                 self._again.add((cut_high, cut_low))
 
@@ -173,7 +173,7 @@ class CutTraces:
         return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, REJOINED, strict=True)], schema=REJOINED)
 
     def answered(self, forest: Forest) -> dict[int, str]:
-        """Give the rows of the callers that are answered in another part of their trace, with the service that answers."""
+        """Give the rows of the callers that are answered in another part of their trace, with the key of the service that answers."""
         if not self._answered:
             return {}
         keys = mix(*(numbers(forest.spans, name) for name in ("trace_id_high", "trace_id_low")), forest.span_id)

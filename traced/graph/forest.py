@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traced.graph.columns import Codes, Ints, Mask, Unsigned, climb, distinct, mix, numbers, rows_in_loops
+from traced.graph.service_keys import service_key
 from traced.model.span import UNKNOWN_SERVICE, SpanKind
 
 _SPAN_BITS: Final = 38
@@ -71,7 +72,8 @@ class Forest:
         looped: it is its own ancestor.
         sender: for a receiving half of a shared id, the row of the sending half; else -1.
         same_side: row of another span with the same id on the same side that came to stand before it; else -1.
-        service: Codes of "namespace/name" resolved for nameless spans by their nearest named ancestor.
+        service: names of services as Codes, one for each namespace and name, resolved for nameless spans by their nearest named ancestor.
+            Beside the texts: `namespaces`, and `service_keys` (`traced.graph.service_keys`).
     """
 
     def __init__(self, spans: pa.Table, each: Callable[..., Iterable[Codes]] = map) -> None:
@@ -264,15 +266,14 @@ class Forest:
         names, spaces = self.codes["service_name"], self.codes["service_namespace"]
         both = names.of * len(spaces.texts) + spaces.of
         present, of = distinct(both, len(names.texts) * len(spaces.texts))
-        pairs = [(names.texts[i // len(spaces.texts)], spaces.texts[i % len(spaces.texts)]) for i in present]
-        order = sorted(range(len(pairs)), key=pairs.__getitem__)
-        rank = np.empty(len(pairs), np.int64)
-        rank[order] = np.arange(len(pairs))
-        self.namespaces = [pairs[i][1] for i in order]
-        return Codes(rank[of], [pairs[i][0] for i in order])
+        pairs = [(names.texts[i // len(spaces.texts)] or UNKNOWN_SERVICE, spaces.texts[i % len(spaces.texts)]) for i in present]
+        order = {pair: rank for rank, pair in enumerate(sorted(set(pairs)))}
+        self.namespaces = [namespace for _, namespace in order]
+        self.service_keys = [service_key(namespace, name) for name, namespace in order]
+        return Codes(np.array([order[pair] for pair in pairs], np.int64)[of], [name for name, _ in order])
 
     def _name_the_nameless(self) -> None:
-        nameless_code = np.array([text in ("", UNKNOWN_SERVICE) for text in self.service.texts] or [False])
+        nameless_code = np.array([text == UNKNOWN_SERVICE for text in self.service.texts] or [False])
         nameless = nameless_code[self.service.of] if self.count else np.zeros(0, bool)
         if nameless.any():
             rows = np.flatnonzero(nameless)
@@ -280,7 +281,6 @@ class Forest:
             self.service.of[rows[named >= 0]] = self.service.of[named[named >= 0]]
             nameless = nameless_code[self.service.of]
         self.nameless: Mask = nameless
-        self.service.texts = [text or UNKNOWN_SERVICE for text in self.service.texts]
 
 
 def trace_summary(forest: Forest) -> pa.Table:

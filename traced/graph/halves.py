@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.called import called
-from traced.graph.columns import Ints, Mask, ascending, used
+from traced.graph.columns import Codes, Ints, Mask, ascending, used
 from traced.graph.forest import Forest
 from traced.graph.identity import Knowledge
 from traced.graph.operations import Operated, Operations, straight_calls
 from traced.graph.places import said_local, said_remote
 from traced.graph.relation import Relation, span_columns
 from traced.graph.responses import outcomes
+from traced.graph.service_keys import name_of
 from traced.model.span import FLAGS_IS_REMOTE, SpanKind
 
 _TEXTS: Final = (
@@ -42,6 +43,7 @@ HALVES: Final = pa.schema(
         ("service_name", pa.string()),
         *((name, pa.string()) for name in _TEXTS),
         ("called", pa.string()),
+        ("service_key", pa.string()),
         ("outcome", pa.string()),
         ("expected", pa.string()),
         ("again", pa.bool_()),
@@ -51,12 +53,12 @@ HALVES: Final = pa.schema(
         ("consumed_by", pa.string()),
     ],
 )
-"""One row a half. `called`: what `traced.graph.called` calls a call, or the operation that serves it. `outcome`: how it ended
-(`traced.graph.responses`). `expected`: the service that spans of this operation mostly reach, and this one did not ('' for one that nobody answered).
-`again`: its trace was looked at before. `has_callers`, of receivers: spans of this operation named a parent before. `second`, of receivers: its trace
-has another root, which began before it. `without`, of callers: the one service that answers such calls, where it has no span at all in this trace;
-else ''. `consumed_by`, of PRODUCERs that miss a consumer: a service that takes such messages and has spans in this trace, later ones, whose parent
-was in its own process and is absent; else ''."""
+"""One row a half. `called`: what `traced.graph.called` calls a call, or the operation that serves it. `service_key`: `traced.graph.service_keys`.
+`outcome`: how it ended (`traced.graph.responses`). `expected`: the service that spans of this operation mostly reach, and this one did not ('' for
+one that nobody answered). `again`: its trace was looked at before. `has_callers`, of receivers: spans of this operation named a parent before.
+`second`, of receivers: its trace has another root, which began before it. `without`, of callers: the one service that answers such calls, where it
+has no span at all in this trace; else ''. `consumed_by`, of PRODUCERs that miss a consumer: a service that takes such messages and has spans in this
+trace, later ones, whose parent was in its own process and is absent; else ''."""
 
 MIN_SPANS: Final = 20
 MIN_CALLING_SHARE: Final = 0.5
@@ -75,7 +77,7 @@ def lonely_callers(made: Relation, seen: Operated, known: Operations, again: Mas
     parts = [_set(_set(alone, "without", without), "consumed_by", _consumed_by(made, rows, takers))]
     for rows, callee in _missing_straight_calls(made, seen, known):
         kept = rows[whole[rows]]
-        expecting = _set(halves(made, kept, again), "expected", pa.array([callee] * len(kept), pa.string()))
+        expecting = _set(halves(made, kept, again), "expected", pa.array([name_of(callee)] * len(kept), pa.string()))
         parts.append(_set(expecting, "consumed_by", _consumed_by(made, kept, [{callee}] * len(kept))))
     return pa.concat_tables(parts)
 
@@ -91,19 +93,19 @@ def _consumed_by(made: Relation, rows: Ints, takers: Sequence[Collection[str]]) 
         local = local[np.isin(forest.trace[local], forest.trace[rows[producers]])]
         left: dict[int, list[tuple[str, int]]] = {}
         for row in local.tolist():
-            left.setdefault(int(forest.trace[row]), []).append((forest.service.texts[forest.service.of[row]], int(forest.start[row])))
+            left.setdefault(int(forest.trace[row]), []).append((forest.service_keys[forest.service.of[row]], int(forest.start[row])))
         for at in producers.tolist():
             row = int(rows[at])
             later = (service for service, start in left.get(int(forest.trace[row]), ()) if start >= forest.start[row] and service in takers[at])
-            found[at] = min(later, default="")
+            found[at] = name_of(min(later, default=""))
     return pa.array(found, pa.string())
 
 
 def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> list[str]:
     """Name, for each caller, the one service that answers its like, where that service has no span in the caller's trace."""
     forest = made.forest
-    codes = {text: code for code, text in enumerate(forest.service.texts)}
-    calls = list(zip(*(halves.column(name).to_pylist() for name in ("service_name", "called", "peer_name")), strict=True))
+    codes = {key: code for code, key in enumerate(forest.service_keys)}
+    calls = list(zip(*(halves.column(name).to_pylist() for name in ("service_key", "called", "peer_name")), strict=True))
     services: dict[tuple[str, str, str], str] = {}
     for call in dict.fromkeys(calls):
         answering = names.answered(call)
@@ -117,12 +119,12 @@ def _without(made: Relation, rows: Ints, halves: pa.Table, names: Knowledge) -> 
     present = ascending(forest.trace[spans] * len(codes) + forest.service.of[spans])
     known = np.array([codes.get(service, -1) for service in result], np.int64)
     here = np.isin(forest.trace[rows] * len(codes) + known, present) & (known >= 0)
-    return ["" if is_here else service for service, is_here in zip(result, here.tolist(), strict=True)]
+    return ["" if is_here else name_of(service) for service, is_here in zip(result, here.tolist(), strict=True)]
 
 
 def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -> list[tuple[Ints, str]]:
     caller, callee = straight_calls(made)
-    texts = made.calls.names.texts
+    keys = made.forest.service_keys
     found = []
     for number, operation in enumerate(seen.operations):
         if operation[1] == SpanKind.CLIENT:
@@ -133,7 +135,7 @@ def _missing_straight_calls(made: Relation, seen: Operated, known: Operations) -
         for service, calling in kin.callees.items():
             if calling < MIN_CALLING_SHARE * kin.spans or service == operation[0]:
                 continue
-            have = caller[callee == (texts.index(service) if service in texts else -1)]
+            have = caller[callee == (keys.index(service) if service in keys else -1)]
             # a PRODUCER that nobody answered is lonely already
             rows = np.flatnonzero((seen.of == number) & ~made.calls.unanswered)
             # nor does one lack it that is answered in another part of its trace
@@ -182,10 +184,11 @@ def halves(made: Relation, rows: Ints, again: Mask) -> pa.Table:
             column = column.cast(pa.string())
         columns.append(column.fill_null("") if pa.types.is_string(column.type) and column.null_count else column)
     names = called(made.forest, rows).column().cast(pa.string())
+    keys = Codes(made.forest.service.of[rows], made.forest.service_keys).column().cast(pa.string())
     status, error = (spans.column(name).cast(pa.string()).fill_null("") for name in ("response_status", "error_type"))
     ended = outcomes(spans.column("status_code"), status, error)
     none, no = pa.array([""] * len(rows), pa.string()), pa.array(np.zeros(len(rows), bool))
-    return pa.table([*columns, names, ended, none, pa.array(again[rows]), no, no, none, none], schema=HALVES)
+    return pa.table([*columns, names, keys, ended, none, pa.array(again[rows]), no, no, none, none], schema=HALVES)
 
 
 def _set(halves: pa.Table, name: str, values: pa.Array) -> pa.Table:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from traced.graph.called import callee_name
 from traced.graph.clocks import Clocks
 from traced.graph.responses import answered_by_service
+from traced.graph.service_keys import name_of
 from traced.graph.windows import turned
 
 MAX_SLOTS: Final = 20_000
@@ -75,7 +76,7 @@ class History:
             callees[row["callee"]] += sign * row["calls"]
             self._now.answer(key[:3], row["callee"], sign * row["calls"])
             if row["peer"]:
-                self._learn_alias(row["peer"], row["callee"], sign * row["calls"])
+                self._learn_alias(row["peer"], name_of(row["callee"]), sign * row["calls"])
 
     def _learn_alias(self, address: str, service: str, calls: int) -> None:
         known = self._now.aliases.get(address)
@@ -119,7 +120,7 @@ class History:
         return meanings
 
     def answered(self, call: tuple[str, str, str]) -> frozenset[str]:
-        """Give the services that answered the like of a call: (service, what it is called, peer name)."""
+        """Give the keys of the services that answered the like of a call: (the caller's key, what it is called, peer name)."""
         windows = (self._before.answered, self._now.answered)
         return frozenset(service for window in windows for service, number in window.get(call, _NOBODY).items() if number > 0)
 
@@ -157,7 +158,7 @@ class History:
             named = {name: n for name, n in callees.items() if name}
             if named:
                 callee = max(sorted(named), key=named.__getitem__)
-                rows.append((*key, callee, calls - unanswered, calls))
+                rows.append((*key, name_of(callee), calls - unanswered, calls))
         names = ["service", "name", "peer", "outcome", "callee", "answered", "calls"]
         return _table(rows, names, [pa.string()] * 5 + [pa.int64()] * 2)
 

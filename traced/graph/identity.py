@@ -10,6 +10,7 @@ import numpy as np
 
 from traced.graph.called import VERB
 from traced.graph.columns import Ints, Mask
+from traced.graph.service_keys import name_of
 from traced.model.span import SpanKind
 
 
@@ -129,7 +130,7 @@ def _named(caller: CallerIdentity, known: Knowledge) -> set[str]:
         return {caller.expected}
     if caller.kind == SpanKind.SERVER:
         return set()  # its name is its own, not that of whom it called
-    names = set(known.answered((caller.service, caller.called, caller.peer_name)))
+    names = {name_of(service) for service in known.answered((caller.service, caller.called, caller.peer_name))}
     if caller.peer_name:
         # the first label of a host name is the service's in Kubernetes (cart.shop.svc.cluster.local) and in Compose
         names |= {*known.reached(caller.peer_name), caller.peer_name, caller.peer_name.split(".")[0]}

@@ -83,10 +83,10 @@ class LinkHabits:
         for at in np.flatnonzero(((target >= 0) | (kind != 0)) & fresh[rows] & (forest.kind[rows] == SpanKind.CONSUMER)).tolist():
             row, to = int(rows[at]), int(target[at])
             producer = forest.service.texts[forest.service.of[to]] if to >= 0 else elsewhere[at].as_py()
-            self.count(forest.service.texts[forest.service.of[row]], name.texts[name.of[row]], found=1, producer=producer)
+            self.count(forest.service_keys[forest.service.of[row]], name.texts[name.of[row]], found=1, producer=producer)
 
     def count(self, service: str, name: str, *, found: int = 0, absent: int = 0, producer: str = "") -> None:
-        """Count links of an operation."""
+        """Count links of an operation: the key of a service, and a span's name; `producer` is a service's name."""
         operation = (service, name)
         if operation not in self._now.operations and len(self._now.operations) >= MAX_OPERATIONS:
             self.dropped += 1

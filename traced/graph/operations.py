@@ -17,12 +17,13 @@ from traced.graph.called import operation_names
 from traced.graph.calls import CONNECTION_TYPES
 from traced.graph.columns import Ints, distinct
 from traced.graph.relation import Relation
+from traced.graph.service_keys import name_of
 from traced.graph.windows import turned
 from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
 
 Operation = tuple[str, int, str]
-"""Service, span kind, name (`called.operation_names`)."""
+"""Service (its key: `traced.graph.service_keys`), span kind, name (`called.operation_names`)."""
 
 MAX_OPERATIONS: Final = 20_000
 MAX_RELATIVES: Final = 64
@@ -44,8 +45,8 @@ class Kin:
         linked: without a parent, with a link.
         absent: with a parent that never arrived.
         parents: by the parent's operation.
-        callees: how many of the spans reached a service by `straight_calls`, by that service.
-        rejoined: of the roots, those whose caller was found in another trace, by its service.
+        callees: how many of the spans reached a service by `straight_calls`, by that service's key.
+        rejoined: of the roots, those whose caller was found in another trace, by its service's key.
         durations: the spans' durations, by the number of bits of their nanoseconds.
     """
 
@@ -80,6 +81,11 @@ class Kin:
         return 0
 
     @property
+    def usual_caller(self) -> str:
+        """Name the service whose operation is most often the parent; '' where there is none."""
+        return next((name_of(parent[0]) for parent, number in self.parents.most_common(1) if number > 0), "")
+
+    @property
     def present(self) -> int:
         """Count the spans whose parent is here."""
         return self.parents.total()
@@ -109,7 +115,7 @@ def operated(made: Relation) -> Operated:
     name = operation_names(forest)
     code = (forest.service.of * len(name.texts) + name.of) * 8 + forest.kind
     present, of = distinct(code, len(forest.service.texts) * len(name.texts) * 8)
-    operations = [(forest.service.texts[c // 8 // len(name.texts)], int(c % 8), name.texts[c // 8 % len(name.texts)]) for c in present.tolist()]
+    operations = [(forest.service_keys[c // 8 // len(name.texts)], int(c % 8), name.texts[c // 8 % len(name.texts)]) for c in present.tolist()]
     return Operated(of, operations)
 
 
@@ -127,14 +133,14 @@ def kin(made: Relation, seen: Operated) -> dict[Operation, Kin]:
     for below, above, number in _pairs(of[child], of[forest.parent[child]], count):
         result[operations[below]].parents[operations[above]] += number
     caller, callee = straight_calls(made)
-    texts = made.calls.names.texts
-    for above, service, number in _pairs(of[caller], callee, len(texts)):
-        result[operations[above]].callees[texts[service]] += number
+    keys = forest.service_keys
+    for above, service, number in _pairs(of[caller], callee, len(keys)):
+        result[operations[above]].callees[keys[service]] += number
     return result
 
 
 def straight_calls(made: Relation) -> tuple[Ints, Ints]:
-    """Give the spans that reach services by habit, and such a service (a code in `Calls.names`), each pair once.
+    """Give the spans that reach services by habit, and such a service (a code in `Forest.service`), each pair once.
 
     They are spans that called a service without a CLIENT between, and PRODUCERs, whose message several services may take.
     """
@@ -143,8 +149,8 @@ def straight_calls(made: Relation) -> tuple[Ints, Ints]:
     caller = calls.client_row[both]
     message = (calls.connection[both] == _MESSAGE) & (forest.kind[caller] == SpanKind.PRODUCER)
     both = both[message | ((calls.connection[both] == _CALL) & ~forest.sending[caller])]
-    width = len(calls.names.texts)
-    pairs, _ = distinct(calls.client_row[both] * width + calls.server[both], max(1, forest.count * width))
+    width = max(1, len(forest.service_keys))
+    pairs, _ = distinct(calls.client_row[both] * width + forest.service.of[calls.server_row[both]], max(1, forest.count * width))
     return pairs // width, pairs % width
 
 
@@ -194,7 +200,7 @@ class Operations:
         self.learn({operation: Kin(rejoined=Counter({caller: number}))})
 
     def rejoined(self) -> Counter[tuple[str, str]]:
-        """Count the calls whose context did not arrive, by (client service, server service)."""
+        """Count the calls whose context did not arrive, by the keys of (client service, server service)."""
         broken: Counter[tuple[str, str]] = Counter()
         for window in (self._before, self._now):
             for operation, kin in window.items():
@@ -207,7 +213,7 @@ class Operations:
         return {**self._before, **self._now}.keys()
 
     def contexts(self) -> Counter[tuple[str, str]]:
-        """Count the calls whose context arrived, by (client service, server service)."""
+        """Count the calls whose context arrived, by the keys of (client service, server service)."""
         arrived: Counter[tuple[str, str]] = Counter()
         for operation in self.known():
             if operation[1] not in (SpanKind.SERVER, SpanKind.CONSUMER):

@@ -108,10 +108,11 @@ def _blamed(causes: pa.Table, forest: Forest) -> list[tuple[str, str]]:
 
 def _instances(forest: Forest, rows: Ints, callers: list[str]) -> list[str]:
     """Name the instance of which all spans of each orphan's caller in its trace are; '' where there is no caller, or no one instance."""
-    numbers = {text: code for code, text in enumerate(forest.service.texts)}
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(forest.service.texts))}  # counts name no namespace
+    named = np.array([numbers[text] for text in forest.service.texts] or [0])[forest.service.of]
     width = len(numbers) + 1
     wanted = forest.trace[rows] * width + np.array([numbers.get(caller, width - 1) for caller in callers], np.int64)
-    keys = forest.trace * width + forest.service.of
+    keys = forest.trace * width + named
     among = np.flatnonzero(np.isin(keys, wanted))
     instances = forest.codes["service_instance_id"]
     # in the order of key and instance the first and the last of a key are the same where there is one only

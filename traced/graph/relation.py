@@ -19,6 +19,7 @@ from traced.graph.cut_traces import REJOINED, CutTraces
 from traced.graph.floods import floods
 from traced.graph.forest import Forest, trace_summary
 from traced.graph.responses import outcomes
+from traced.graph.service_keys import name_of, shown
 from traced.graph.trace_ids import RecentTraceIds, truncated
 from traced.graph.trace_state import samplings
 from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode
@@ -133,7 +134,7 @@ def _beside_stored(forest: Forest, repeats: pa.Table) -> pa.Table:
 
 
 def slots(made: Relation) -> list[dict[str, Any]]:
-    """Count calls by what makes them alike: service, span name, peer, outcome, and who answered ('' for nobody).
+    """Count calls by what makes them alike: service, span name, peer, outcome, and who answered ('' for nobody); services by their keys.
 
     Calls are only compared with calls of the same outcome: a refused one is never answered, and nothing is missing then.
     """
@@ -151,11 +152,11 @@ def slots(made: Relation) -> list[dict[str, Any]]:
     for at, number, outcome in zip(first.tolist(), numbers.tolist(), ended, strict=True):
         result.append(
             {
-                "service": forest.service.texts[forest.service.of[rows[at]]],
+                "service": forest.service_keys[forest.service.of[rows[at]]],
                 "name": name.texts[name.of[at]],
                 "peer": peer.texts[peer.of[at]],
                 "outcome": outcome,
-                "callee": calls.names.texts[callee[at]],
+                "callee": calls.callees.texts[callee[at]],
                 "calls": number,
             },
         )
@@ -218,7 +219,7 @@ def span_columns(forest: Forest, calls: Calls, rows: Ints) -> pa.Table:
     spans = spans.append_column("row", pa.array(rows)).append_column("silenced", pa.array(forest.silenced[forest.trace[rows]]))
     spans = spans.append_column("service_name", forest.service.at(rows).column())
     spans = spans.append_column("service_namespace", Codes(forest.service.of[rows], forest.namespaces).column())
-    return spans.append_column("callee", Codes(calls.callee[rows], calls.names.texts).column())
+    return spans.append_column("callee", Codes(calls.callee[rows], [name_of(key) for key in calls.callees.texts]).column())
 
 
 def call_columns(forest: Forest, calls: Calls) -> pa.Table:
@@ -251,6 +252,6 @@ def call_columns(forest: Forest, calls: Calls) -> pa.Table:
 def _clocks(forest: Forest) -> Codes:
     """Name each span's clock: its host, or, where the resource names none, its service (then several hosts may share the name)."""
     hosts = forest.codes["host"]
-    texts = [*hosts.texts, *(f"service {name}" for name in forest.service.texts)]
+    texts = [*hosts.texts, *(f"service {shown(key)}" for key in forest.service_keys)]
     unnamed = np.array([not t for t in hosts.texts] or [True])[hosts.of] if forest.count else np.zeros(0, bool)
     return Codes(np.where(unnamed, len(hosts.texts) + forest.service.of, hosts.of), texts)

@@ -30,7 +30,7 @@ class Sides:
 
     def __init__(self, callers: pa.Table, receivers: pa.Table, known: Knowledge) -> None:
         """Read both tables, neither of them empty."""
-        names = ["service_name", "kind", "name", "called", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
+        names = ["service_key", "kind", "name", "called", "peer_name", "rpc_service", "messaging_system", "messaging_destination", "expected"]
         mine, of_caller = _identities(callers, names, CallerIdentity)
         names = ["service_name", "kind", "name", "rpc_service", "messaging_system", "messaging_destination", "server_address"]
         theirs, of_receiver = _identities(receivers, names, ReceiverIdentity)

@@ -21,6 +21,7 @@ from traced.graph.parts import Parts
 from traced.graph.relation import Relation
 from traced.graph.responses import answered_by_service, responded
 from traced.graph.sampling import Samplers
+from traced.graph.service_keys import name_of
 from traced.graph.windows import turned
 from traced.model.edge import ConnectionType
 from traced.model.span import SpanKind
@@ -77,7 +78,7 @@ class _Service:
         return last is not None and start > last
 
 
-_ALIKE: Final = ("service_name", "called", "peer_name", "outcome", "kind", "messaging_system", "server_address", "without")
+_ALIKE: Final = ("service_key", "called", "peer_name", "outcome", "kind", "messaging_system", "server_address", "without")
 """What calls that nobody ever answered have in common that are judged alike, beside whether they begin their trace; the first three name the call."""
 _Verdict = tuple[bool, str, str, str, str, int, int]
 
@@ -88,6 +89,8 @@ class Callees:
     def __init__(self) -> None:
         """Start knowing nothing."""
         self._services: OrderedDict[str, _Service] = OrderedDict()
+        """By their keys."""
+        self._names: set[str] = set()
         self._turned = 0.0
         self.dropped = 0
 
@@ -97,22 +100,23 @@ class Callees:
         for known in self._services.values() if over else ():
             known.behind, known.behind_before = {}, known.behind
         forest = made.forest
-        last = np.zeros(len(forest.service.texts), np.int64)
+        last = np.zeros(len(forest.service_keys), np.int64)
         np.maximum.at(last, forest.service.of, forest.start)
         serving = set(used(forest.service.of[forest.receiving]))
         for code in used(forest.service.of[~forest.nameless]):
-            text = forest.service.texts[code]
-            known = self._services.setdefault(text, _Service())
-            self._services.move_to_end(text)
+            key = forest.service_keys[code]
+            known = self._services.setdefault(key, _Service())
+            self._services.move_to_end(key)
             known.serves |= code in serving
             known.last = max(known.last, int(last[code]))
         self._learn_clocks(made)
         for code in used(forest.service.of[~forest.nameless]):
-            known = self._services[forest.service.texts[code]]
+            known = self._services[forest.service_keys[code]]
             known.calls = {call for call in known.calls if known.since(call[0], call[1])}
         while len(self._services) > MAX_SERVICES:
             self._services.popitem(last=False)
             self.dropped += 1
+        self._names = {name_of(key) for key in self._services}
 
     def _learn_clocks(self, made: Relation) -> None:
         """Note of each pair of services how much later a call ended at its caller than where it was answered."""
@@ -123,9 +127,9 @@ class Callees:
         edge, first = combined(forest.service.of[client], forest.service.of[server])
         behind = np.full(len(first), np.iinfo(np.int64).min)
         np.maximum.at(behind, edge, forest.end[client] - forest.end[server])
-        texts = forest.service.texts
+        keys = forest.service_keys
         for at, most in zip(first.tolist(), behind.tolist(), strict=True):
-            caller, callee = (texts[forest.service.of[rows[at]]] for rows in (client, server))
+            caller, callee = (keys[forest.service.of[rows[at]]] for rows in (client, server))
             known = self._services[callee].behind if callee in self._services else {}
             if caller in known or len(known) < MAX_CALLERS:
                 known[caller] = max(most, known.get(caller, most))
@@ -159,15 +163,16 @@ class Callees:
             known = self._services.get(next(iter(callees))) if len(callees) == 1 else None
             if known is None or len(known.calls) >= MAX_CALLS or not _is_call(row) or not answered_by_service(row["outcome"]):
                 continue
-            caller, start = row["service_name"], row["start_time_unix_nano"]
+            caller, start = row["service_key"], row["start_time_unix_nano"]
             if known.since(caller, start):
                 known.calls.add((caller, start, row["trace_id_high"], row["trace_id_low"], row["span_id"]))
 
     def _facts(
         self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
     ) -> _Verdict:
-        sampled, by = samplers.verdict(tuple(sorted(callees)), row["trace_id_high"], row["trace_id_low"], row["trace_state"]) if callees else ("", "")
-        if not sampled and row["without"] and parts.kept(row["service_name"]):
+        names = tuple(sorted(map(name_of, callees)))
+        sampled, by = samplers.verdict(names, row["trace_id_high"], row["trace_id_low"], row["trace_state"]) if names else ("", "")
+        if not sampled and row["without"] and parts.kept(name_of(row["service_key"])):
             sampled, by = "dropped", "parts"
         return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered, history))
 
@@ -176,22 +181,23 @@ class Callees:
         if not _is_call(row) or not answered_by_service(row["outcome"]):
             return "", "", 0, 0
         if len(callees) == 1:
-            name = next(iter(callees))
-            known = self._services.get(name)
-            if known is not None and len(known.calls) >= MIN_CALLS and known.since(row["service_name"], row["start_time_unix_nano"]):
-                return name, WENT_SILENT, len(known.calls), known.last
+            callee = next(iter(callees))
+            known = self._services.get(callee)
+            if known is not None and len(known.calls) >= MIN_CALLS and known.since(row["service_key"], row["start_time_unix_nano"]):
+                return name_of(callee), WENT_SILENT, len(known.calls), known.last
             return "", "", 0, 0
         silent = unanswered.get(peer, 0)
         # a sidecar before the silent service answers to its name; what it calls by that name is the service itself
         reached = history.reached(peer)
-        others = bool(reached) and row["service_name"] not in reached
-        if not peer or callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._services or self._beats(row):
+        others = bool(reached) and name_of(row["service_key"]) not in reached
+        # whose namespace it may be is not said: a service of that name that reports may be the one
+        if not peer or callees or others or silent < MIN_CALLS or not _is_own(row) or service_of(peer) in self._names or self._beats(row):
             return "", "", 0, 0
         return service_of(peer), "", silent, 0
 
     def _beats(self, row: Mapping[str, Any]) -> bool:
         """Say whether a call is outside all that its service was asked for, as heart-beats and registrations are: no request waits there."""
-        caller = self._services.get(row["service_name"])
+        caller = self._services.get(row["service_key"])
         return row["parent_span_id"] == 0 and caller is not None and caller.serves
 
 
