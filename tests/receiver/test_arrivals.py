@@ -18,7 +18,7 @@ from receiver_parts import RecordingConsumer, counted, receiving, trace_request
 from traced.config import ReceiverSettings
 from traced.errors import OverloadedError
 from traced.receiver import arrivals
-from traced.receiver.admission import MAX_WAITING_FOR_ROOM, Admission
+from traced.receiver.admission import WAITING_BEYOND_REQUESTS, Admission
 from traced.receiver.connections import Connections, read_peer
 from traced.receiver.receiver import Receiver
 from traced.telemetry import Telemetry
@@ -158,16 +158,16 @@ def test_who_waits_for_room_is_told_at_once_that_traced_shuts_down() -> None:
 
 
 def test_only_a_few_wait_for_room_so_that_threads_stay_free() -> None:
-    admission = Admission(100, 10)
-    with admission.reserve(lambda: 100, 0) as all_of_it, ThreadPoolExecutor(MAX_WAITING_FOR_ROOM) as threads:
-        waiting = [threads.submit(lambda: admission.reserve(lambda: 1, 60).__enter__()) for _ in range(MAX_WAITING_FOR_ROOM)]
+    admission, most = Admission(100, 3), 3 + WAITING_BEYOND_REQUESTS
+    with admission.reserve(lambda: 100, 0) as all_of_it, ThreadPoolExecutor(most) as threads:
+        waiting = [threads.submit(lambda: admission.reserve(lambda: 1, 60).__enter__()) for _ in range(most)]
         time.sleep(0.2)
         started = time.monotonic()
         with pytest.raises(OverloadedError):
             admission.reserve(lambda: 1, 60)
         assert time.monotonic() - started < 5
         all_of_it.resize(0)
-        assert [one.result(5).size for one in waiting] == [1] * MAX_WAITING_FOR_ROOM
+        assert [one.result(5).size for one in waiting] == [1] * most
 
 
 def test_a_room_that_was_left_cannot_be_resized() -> None:
@@ -224,6 +224,67 @@ def test_new_connections_that_send_nothing_do_not_keep_others_waiting() -> None:
         started = time.monotonic()
         assert send(channel, trace_request().SerializeToString()) is grpc.StatusCode.OK
         assert time.monotonic() - started < 2
+
+
+class Kernel:
+    """Says how much was received, in place of the kernel."""
+
+    def __init__(self) -> None:
+        self.count = 1000
+
+    def received(self, peers: list[str]) -> dict[str, int]:
+        return dict.fromkeys(peers, self.count)
+
+
+def test_what_carries_messages_on_a_busy_connection_is_not_taken_for_messages_that_grow() -> None:
+    """Some call always waits there, and headers are received beside the messages: over hours that would seem a message of gigabytes."""
+    admission, kernel = Admission(128 * MIB, 24), Kernel()
+    waiting = arrivals.Arrivals(admission, ReceiverSettings())
+    waiting._sockets = kernel  # type: ignore[assignment]
+    waiting._learn("ipv4:192.0.2.1:1", 10)
+    with ThreadPoolExecutor(2) as threads:
+        before = Sender(1)
+        call = threads.submit(waiting.first, before, before)  # type: ignore[arg-type]
+        assert before.reading.wait(5)
+        for _ in range(50):
+            after = Sender(1)
+            next_call = threads.submit(waiting.first, after, after)  # type: ignore[arg-type]
+            assert after.reading.wait(5)
+            before.come.set()
+            call.result(5)
+            kernel.count += 100_000
+            waiting._look(time.monotonic() + 0.1)
+            before, call = after, next_call
+            assert [one.room.size for one in waiting._calls] == [arrivals.LEAST_BYTES]
+            assert not admission.is_overfull()
+        before.come.set()
+
+
+def test_many_new_connections_with_small_messages_at_once_are_all_taken() -> None:
+    """As when a whole system starts: each waits for the few before it, none is refused."""
+    consumer, body = RecordingConsumer(), trace_request().SerializeToString()
+    with receiving(consumer) as receiver, ExitStack() as stack, ThreadPoolExecutor(30) as threads:
+        channels = [stack.enter_context(channel_to(receiver)) for _ in range(30)]
+        for channel in channels:
+            grpc.channel_ready_future(channel).result(20)
+        assert set(threads.map(lambda channel: send(channel, body), channels)) == {grpc.StatusCode.OK}
+    assert consumer.items == 30
+
+
+def test_the_watch_over_calls_survives_what_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry, failures = Telemetry(), [ZeroDivisionError("unexpected")]
+    real = Connections.received
+
+    def received(self: Connections, peers: list[str]) -> dict[str, int]:
+        if failures:
+            raise failures.pop()
+        return real(self, peers)
+
+    monkeypatch.setattr(Connections, "received", received)
+    with receiving(RecordingConsumer(), telemetry, request_timeout_seconds=0.5) as receiver, silent_calls(receiver, 1) as calls:
+        assert calls[0].code() is grpc.StatusCode.CANCELLED
+        assert not failures
+        assert receiver.ended == ()
 
 
 def test_a_sender_of_small_messages_never_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:

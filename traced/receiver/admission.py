@@ -23,8 +23,8 @@ FIRST_RETRY_SECONDS: Final = 2.0
 
 Short, because SDKs drop the data at once when the delay is longer than what is left of their export timeout (10 s).
 """
-MAX_WAITING_FOR_ROOM: Final = 8
-"""Messages that wait for room at once; further ones are refused, so that threads stay free for others."""
+WAITING_BEYOND_REQUESTS: Final = 8
+"""So many more messages than requests in flight may wait for room at once; further ones are refused, so that threads stay free for others."""
 _WEIGHT_OF_NEWEST: Final = 0.2
 
 
@@ -42,6 +42,7 @@ class Admission:
         """
         self._max_bytes = max_bytes
         self._max_requests = max_requests
+        self._max_waiting = max_requests + WAITING_BEYOND_REQUESTS
         self._clock = clock
         self._changed = threading.Condition()
         self._bytes = 0
@@ -82,7 +83,7 @@ class Admission:
             self._check()
             while (wanted := size()) and self._bytes + self._reserved and self._bytes + self._reserved + wanted > self._max_bytes:
                 left = until - self._clock()
-                if left <= 0 or self._waiting_for_room >= MAX_WAITING_FOR_ROOM:
+                if left <= 0 or self._waiting_for_room >= self._max_waiting:
                     self._refuse(f"{self._bytes} bytes are in flight and {self._reserved} reserved, as many as receiver.max_bytes_in_flight allows")
                 self._waiting_for_room += 1
                 self._changed.wait(left)

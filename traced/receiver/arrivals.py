@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Final
 
 import grpc
+import structlog
 
 from traced.config import ReceiverSettings
 from traced.errors import TracedError
@@ -24,6 +25,8 @@ from traced.receiver.admission import Admission, Room
 from traced.receiver.connections import Connections
 from traced.receiver.refusals import RefusalReason, RefusedError
 from traced.receiver.status import RpcCode
+
+_log = structlog.get_logger(__name__)
 
 LEAST_BYTES: Final = 64 * 1024
 """Room that any message gets: so much of it may come before it is read at all (HTTP/2's flow control window)."""
@@ -37,6 +40,8 @@ SLOW_SECONDS: Final = 1.0
 """A call that has waited for so long, and of which no more is known, gets no more room than any."""
 MAX_CONNECTIONS_REMEMBERED: Final = 4096
 _EXPECTED_TIMES_LARGEST: Final = 4
+_CARRIER_BYTES: Final = 256
+"""About what HTTP/2 takes for a call beside its message; and a thousandth of that."""
 _FORGETTING: Final = 0.9
 """By how much the largest message counts less with each further one."""
 
@@ -62,10 +67,17 @@ class _Call:
 
 @dataclass(slots=True)
 class _Received:
-    """What came on a connection with calls that wait: `before` their first look (bytes), and what of it was `taken` by now."""
+    """What came on a connection with calls that wait.
+
+    Attributes:
+        before: bytes received before the first look at these calls.
+        taken: bytes of messages that were handed over since then, with what carries them.
+        calls: those that waited at the last look.
+    """
 
     before: int
     taken: int = 0
+    calls: frozenset[_Call] = frozenset()
 
 
 class Arrivals:
@@ -155,7 +167,7 @@ class Arrivals:
                 for oldest in list(islice(self._largest, MAX_CONNECTIONS_REMEMBERED // 2)):
                     del self._largest[oldest]
             if peer in self._received:
-                self._received[peer].taken += size
+                self._received[peer].taken += size + size // 1000 + _CARRIER_BYTES
 
     # ------------------------------------------------------------------ the thread
 
@@ -164,7 +176,11 @@ class Arrivals:
             self._wanted.wait()
             self._wanted.clear()
             while self._calls and not self._stopped.wait(LOOK_SECONDS):
-                self._look(time.monotonic())
+                try:
+                    self._look(time.monotonic())
+                except Exception as error:  # noqa: BLE001 - thread root
+                    # whatever it is, calls must go on being ended that never get their message
+                    _log.exception("calls_not_looked_at", error=repr(error))
 
     def _look(self, now: float) -> None:
         """End what is overdue, and let each call that still waits have the room that it seems to need."""
@@ -187,15 +203,24 @@ class Arrivals:
         for call in calls:
             by_peer.setdefault(call.peer, []).append(call)
         received = self._sockets.received(list(by_peer)) if by_peer else {}
-        # of a connection that has sent no message before, all that came belongs to those that wait
-        begun = {peer: _Received(count if peer in self._largest else 0) for peer, count in received.items()}
-        self._received = {peer: self._received.get(peer, begun[peer]) for peer in received}
+        self._received = {peer: self._since_first_look(peer, count, frozenset(by_peer[peer])) for peer, count in received.items()}
         sizes: dict[_Call, int | None] = {}
         for peer, its in by_peer.items():
             known = self._received.get(peer)
             came = None if known is None else max(0, received[peer] - known.before - known.taken) // len(its)
             sizes |= dict.fromkeys(its, came)
         return sizes
+
+    def _since_first_look(self, peer: str, received: int, calls: frozenset[_Call]) -> _Received:
+        """Go on counting what comes on a connection; from now on where none of the calls is left that waited at the last look.
+
+        Of a connection that has sent no message before, all that came belongs to those that wait.
+        """
+        before = self._received.get(peer)
+        if before is not None and before.calls & calls:
+            before.calls = calls
+            return before
+        return _Received(received if peer in self._largest else 0, calls=calls)
 
     def _resize(self, call: _Call, came: int | None, now: float) -> None:
         is_slow = call.since + SLOW_SECONDS <= now

@@ -5,6 +5,7 @@ The sockets belong to gRPC, so they are only asked (getpeername, getsockopt), by
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import socket
@@ -28,8 +29,11 @@ class Connections:
     def __init__(self, port: int) -> None:
         """Know none yet."""
         self._port = port
-        self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+        # none of the calls waits, so there is no need to let other threads run meanwhile: that would cost more
+        self._libc = ctypes.PyDLL(None) if sys.platform == "linux" else None
         self._descriptors: dict[Address, int] = {}
+        self._absent: set[Address] = set()
+        """Looked for in vain."""
 
     def received(self, peers: list[str]) -> dict[str, int]:
         """Give the bytes received since each connection began, by its peer as gRPC writes it (`ipv4:HOST:PORT`, `ipv6:[HOST]:PORT`).
@@ -37,8 +41,12 @@ class Connections:
         Peers of which the system does not say it are left out: not Linux, or no such connection any more.
         """
         addresses = {peer: address for peer in peers if (address := read_peer(peer)) is not None}
-        if not all(self._is_of(self._descriptors.get(address), address) for address in addresses.values()):
+        lacking = {address for address in addresses.values() if not self._is_of(self._descriptors.get(address), address)}
+        if lacking - self._absent:
             self._find()
+            self._absent = {address for address in lacking if address not in self._descriptors}
+        for address in lacking & self._absent:
+            self._descriptors.pop(address, None)
         counts = {peer: self._count(self._descriptors.get(address)) for peer, address in addresses.items()}
         return {peer: count for peer, count in counts.items() if count}
 
@@ -47,11 +55,12 @@ class Connections:
         self._descriptors.clear()
         if self._libc is None:
             return
-        for entry in _DESCRIPTORS.iterdir():
-            descriptor = int(entry.name)
-            address = self._address("getpeername", descriptor)
-            if address is not None and self._is_of(descriptor, address):
-                self._descriptors[address] = descriptor
+        with contextlib.suppress(OSError):  # no descriptor is left to look with
+            for entry in _DESCRIPTORS.iterdir():
+                descriptor = int(entry.name)
+                address = self._address("getpeername", descriptor)
+                if address is not None and self._is_of(descriptor, address):
+                    self._descriptors[address] = descriptor
 
     def _is_of(self, descriptor: int | None, address: Address) -> bool:
         """Say whether a descriptor is (still) that of the connection with a peer."""

@@ -31,7 +31,7 @@ SERVICES: Final = {
     "opentelemetry.proto.collector.metrics.v1.MetricsService": Signal.METRICS,
 }
 SPARE_THREADS: Final = 16
-"""Threads beyond the admission slots: with all of those waiting for commits, refusals still go out."""
+"""Threads beyond the admission slots: with all of those waiting for commits, refusals still go out. At most WAITING_BEYOND_REQUESTS of them wait for room."""
 MAX_CONNECTIONS: Final = 1024
 MAX_CONCURRENT_STREAMS: Final = 128
 """Calls on one connection; what they have sent and nobody has read yet stays below HTTP/2's flow control window."""
