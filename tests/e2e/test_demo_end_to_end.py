@@ -285,7 +285,7 @@ def test_the_command_line_says_the_same(outcome: Outcome):
 
 
 def test_traced_demo_ends_by_itself_and_lists_planted_beside_found():
-    ran = traced("demo", *FREE_PORTS, "--rate", "40", "--seconds", "10", "--settle-seconds", "1")
+    ran = traced("demo", *FREE_PORTS, "--rate", "40", "--seconds", "25", "--settle-seconds", "1")
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
     assert ran.stderr == ""
     table = ran.stdout[ran.stdout.index("traced should say") :]

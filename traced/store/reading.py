@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -273,7 +274,7 @@ class SealedReader:
             no_spans: a file without rows and with all columns, written here: it is read with files of before a column existed, so that these
                 have it too. (UNION ALL BY NAME with such a table does the same, and takes 12 ms more for each query to be planned.)
         """
-        self._no_spans = no_spans
+        self._no_spans, self._no_spans_written = no_spans, False
         self._connection = duckdb.connect(
             ":memory:",
             config={
@@ -349,9 +350,18 @@ class SealedReader:
     def _spans(self, generations: Sequence[Generation], since: int, until: int) -> list[str]:
         """Name the files of spans that may hold arrivals of a window, and the one that lends its columns to older ones."""
         files = _files("spans", [g for g in generations if g.extent.spans], since, until)
-        if files and not self._no_spans.exists():
-            pq.write_table(SPANS.empty_table(), self._no_spans)
-        return [*files, str(self._no_spans)] if files else []
+        if not files:
+            return []
+        if not (self._no_spans_written and self._no_spans.exists()):
+            self._write_no_spans()
+        return [*files, str(self._no_spans)]
+
+    def _write_no_spans(self) -> None:
+        """Write the file anew, since an earlier version may have left one with fewer columns; whole, since others may read it meanwhile."""
+        temporary = self._no_spans.with_suffix(f".{threading.get_ident()}.tmp")
+        pq.write_table(SPANS.empty_table(), temporary)
+        temporary.rename(self._no_spans)
+        self._no_spans_written = True
 
 
 def _files(kind: str, generations: Sequence[Generation], since: int, until: int) -> list[str]:
