@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import islice
@@ -73,6 +74,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         yield Outcome(daemon, requests, shop.losing_exporters[0].lost_spans)
 
 
+def at_rest(check: Callable[[], None]) -> None:
+    """Compare what two questions say, once more where a finding was decided anew between them, a minute after it was decided first."""
+    for _ in range(2):
+        with suppress(AssertionError):
+            return check()
+    return check()
+
+
 def occurrences(findings: list[dict[str, Any]], claim: faults.Claim) -> int:
     return sum(f["count"] for f in findings if claim.covers(f["id"], f["service"], f["peer"] or ""))
 
@@ -114,7 +123,8 @@ def test_what_payment_lost_is_one_thing_to_fix(outcome: Outcome):
 
 
 def test_the_version_that_loses_its_context_is_named_and_what_to_do_there(outcome: Outcome):
-    (broken,) = [f for f in outcome.findings if f["id"] == "broken_propagation"]
+    # the first ones are said with an unknown cause, until they are decided anew
+    (broken,) = [f for f in outcome.findings if f["id"] == "broken_propagation" and f["cause"] == "not_injected"]
     facts = broken["context"]
     assert (facts["separated_by"], facts["separating_value"]) == ("service.version of the caller", faults.NEW_WEB_VERSION)
     assert (facts["intact_with_it"], facts["broken_without_it"]) == (0, 0)
@@ -181,6 +191,10 @@ def test_the_failing_and_the_slow_call_show_on_their_edges(outcome: Outcome):
 
 
 def test_metrics_say_what_the_api_says(outcome: Outcome):
+    at_rest(lambda: _metrics_say_what_the_api_says(outcome))
+
+
+def _metrics_say_what_the_api_says(outcome: Outcome) -> None:
     samples = outcome.samples()
     for (client, server, kind), (calls, failed) in outcome.edges.items():
         labels = frozenset({("client", client), ("server", server), ("connection_type", kind)})
@@ -211,6 +225,10 @@ def test_status_adds_up(outcome: Outcome):
 
 
 def test_an_example_of_each_finding_leads_to_a_trace_that_shows_it(outcome: Outcome):
+    at_rest(lambda: _each_example_shows_its_finding(outcome))
+
+
+def _each_example_shows_its_finding(outcome: Outcome) -> None:
     for finding in outcome.findings:
         example = finding["examples"][0]
         trace = outcome.daemon.get(f"/api/v1/traces/{example['trace_id']}")
