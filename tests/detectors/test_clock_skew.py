@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cases import Silent, check_silent, stays_silent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import NOW, look, new_passes
 from spans import many, spans
@@ -187,6 +187,7 @@ def test_what_is_known_of_clocks_survives_a_restart_and_is_bounded() -> None:
         again.load({**again.dump(), "facts": []})
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=300))
 def test_slices_lose_no_call_and_no_bound_and_keep_the_newest_apart(numbers: list[int]) -> None:
     slices = Slices()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traced.graph.columns import Codes, among, ascending, combined
@@ -22,6 +22,7 @@ def test_ascending_gives_each_value_once_in_order(values: list[int]):
     assert ascending(np.array(values, np.int64)).tolist() == sorted(set(values))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**40), st.integers(0, 2), st.integers(0, 2**40)), max_size=30))
 def test_combined_numbers_combinations_in_their_order_and_names_the_first_row_of_each(rows: list[tuple[int, int, int, int]]):
     group, first = combined(*(np.array([row[at] for row in rows], np.int64) for at in range(4)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from looking import NOW, new_passes
 from spans import many, spans
@@ -21,6 +21,7 @@ from traced.graph.service_keys import name_of, service_key, shown
 NAMES = st.text(max_size=5) | st.sampled_from(["cart", "a/b", "a\x1fb", "\x1f", ""])
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES, NAMES, NAMES)
 def test_a_key_is_of_one_service_and_gives_its_name(namespace: str, name: str, other_namespace: str, other: str) -> None:
     key = service_key(namespace, name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from traced.graph.shares import least_share, surely_least_share
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole))))
 def test_the_exact_bound_is_clopper_and_pearsons(sample: tuple[int, int]) -> None:
     part, whole = sample
