@@ -27,7 +27,7 @@ def batch(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
 def batches(clean: TraceSet, rng: random.Random, share: float) -> Damaged:
     """Two services lose a batch each, at times of their own: all spans of some traces, as a sampler would drop them."""
     lost: list[Span] = []
-    for service in sorted({s.service for s in clean.spans if s.parent_span_id}, key=lambda _: rng.random())[:2]:
+    for service in rng.sample(sorted({s.service for s in clean.spans if s.parent_span_id}), 2):
         spans = sorted((s for s in clean.spans if s.service == service), key=lambda s: s.end)
         first = rng.randrange(max(1, round(len(spans) * (1 - share))))
         lost += spans[first : first + max(3, round(len(spans) * share))]
