@@ -30,4 +30,6 @@ SELECT
 FROM topmost
 JOIN pass_suspects s ON s.row = topmost.row
 JOIN orphan_causes c ON c.row = topmost.row
-WHERE c.cause NOT IN ('sampled_out', 'pending') -- its root was left out on purpose, or may still run
+WHERE
+    c.cause NOT IN ('sampled_out', 'pending') -- its root was left out on purpose, or may still run
+    AND NOT (c.cause = 'unknown' AND c.sampled = 'perhaps') -- or perhaps was

@@ -1,6 +1,6 @@
 -- Which spans name a parent that is not in their trace, and why?
 -- params:
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, instance VARCHAR, elapsed BIGINT, parent_lasts BIGINT, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, likely_caller VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, dropped_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, lost_by VARCHAR, lost_instance VARCHAR, lost_how VARCHAR, lost_reason VARCHAR, lost_spans BIGINT, lost_since BIGINT, lost_until BIGINT, queue_capacity BIGINT, begun BIGINT, not_sampled BIGINT, alike UBIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service VARCHAR, signal_name VARCHAR, time_unix_nano BIGINT, missing_span_id UBIGINT, kind UTINYINT, instance VARCHAR, elapsed BIGINT, parent_lasts BIGINT, running VARCHAR, cause VARCHAR, confidence DOUBLE, parent_is_remote BOOLEAN, known_by VARCHAR, spans BIGINT, present BIGINT, absent BIGINT, usual_parent VARCHAR, caller_in_trace VARCHAR, likely_caller VARCHAR, address_present BIGINT, address_absent BIGINT, sampled VARCHAR, sampled_by VARCHAR, dropped_by VARCHAR, traces_with_this_id BIGINT, id_shape VARCHAR, mangled_caller VARCHAR, mangled_span_id UBIGINT, whole_trace_id_high UBIGINT, whole_trace_id_low UBIGINT, whole_service VARCHAR, lost_by VARCHAR, lost_instance VARCHAR, lost_how VARCHAR, lost_reason VARCHAR, lost_spans BIGINT, lost_since BIGINT, lost_until BIGINT, queue_capacity BIGINT, begun BIGINT, not_sampled BIGINT, loss_shape VARCHAR, shape_instance VARCHAR, shape_since BIGINT, shape_until BIGINT, shape_missing BIGINT, shape_seen BIGINT, shape_missing_elsewhere BIGINT, shape_seen_elsewhere BIGINT, replaced_by VARCHAR, shape_chance DOUBLE, alike UBIGINT
 -- driven by: orphan_causes
 SELECT
     s.trace_id_high,
@@ -14,6 +14,7 @@ SELECT
     s.service_instance_id AS instance,
     c.elapsed,
     c.parent_lasts,
+    c.running,
     c.cause,
     c.confidence,
     c.parent_is_remote,
@@ -47,8 +48,20 @@ SELECT
     l.queue_capacity,
     c.begun,
     c.not_sampled,
-    hash(c.alike, c.reported, c.not_sampled) AS alike
+    -- what shape the loss has, where the data decide
+    h.shape AS loss_shape,
+    h.instance AS shape_instance,
+    h.since_unix_nano AS shape_since,
+    h.until_unix_nano AS shape_until,
+    h.missing AS shape_missing,
+    h.seen AS shape_seen,
+    h.missing_elsewhere AS shape_missing_elsewhere,
+    h.seen_elsewhere AS shape_seen_elsewhere,
+    h.replaced_by,
+    h.chance AS shape_chance,
+    hash(c.alike, c.reported, c.not_sampled, c.shape) AS alike
 FROM pass_suspects s
 JOIN orphan_causes c ON c.row = s.row
 LEFT JOIN reported_losses l ON l.number = c.reported
+LEFT JOIN loss_shapes h ON h.number = c.shape
 WHERE s.parent_absent

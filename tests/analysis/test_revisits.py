@@ -98,3 +98,68 @@ def test_a_caller_that_waits_finds_its_receiver_though_the_daemon_ends_in_betwee
     assert "missing_server_span" not in run.counts()
     assert run.counts()["broken_propagation"] == 1
     assert run.counters()["withdrawn", "missing_server_span", "web", "cart", "callee_loss"] == 1
+
+
+def test_what_is_decided_at_a_known_time_is_looked_at_then_also_when_no_other_look_is_left() -> None:
+    revisits = Revisits()
+    revisits.note([(0, 1)], 100.0, {(0, 1): 3000.0, (0, 2): 30.0})
+    assert revisits.due(129.0) == []
+    assert revisits.due(130.0) == [(0, 2)]
+    revisits.looked_at([(0, 2)])
+    for now in (160.0, 700.0):
+        assert revisits.due(now) == [(0, 1)]
+        revisits.looked_at([(0, 1)])
+        revisits.note([(0, 1)], now, {(0, 1): 3100.0 - now})
+    assert revisits.due(3099.0) == []
+    assert revisits.due(3100.0) == [(0, 1)]
+    revisits.looked_at([(0, 1)])
+    assert revisits.due(10_000.0) == []
+
+
+def test_a_look_at_a_known_time_takes_the_place_of_no_other_one() -> None:
+    revisits = Revisits()
+    revisits.note([(0, 1)], 100.0, {(0, 1): 20.0})
+    assert revisits.due(120.0) == [(0, 1)]
+    revisits.looked_at([(0, 1)])
+    assert revisits.due(121.0) == []
+    assert revisits.due(160.0) == [(0, 1)]
+
+
+def test_a_known_time_survives_a_restart() -> None:
+    before, after = Revisits(), Revisits()
+    before.note([(0, 1)], 100.0, {(0, 1): 3000.0, (0, 2): 50.0})
+    for now in (160.0, 700.0):
+        before.looked_at(before.due(now))
+        before.note([], now, {(0, 1): 3100.0 - now})
+    after.load(before.dump(), [], 800.0)
+    assert after.due(3099.0) == []
+    assert after.due(3100.0) == [(0, 1)]
+
+
+def test_more_times_than_the_limit_are_let_go_and_counted() -> None:
+    revisits = Revisits()
+    revisits.note([], 0.0, {(0, n): 5.0 for n in range(MAX_WAITING + 3)})
+    assert revisits.dropped == 3
+
+
+JOBS = [line for n in range(30) for line in (f"batch INTERNAL j{n}:a name=job ~1500s", f"batch INTERNAL j{n}:b<a name=step local ~1s")]
+
+
+def test_a_job_that_runs_for_long_is_pending_until_its_like_have_ended_and_then_lost() -> None:
+    run = watched(*JOBS, late("batch INTERNAL late:b<x name=step local +10s ~1s", 30))
+    run.at(31)
+    told = {}
+    for now in (62, 92, 700, 1500, 2200, 2245):
+        run.at(now)
+        told[now] = {f.cause for f in run.ledger.findings() if f.id == "orphan_span"}
+    # spans of 1,500 s end within 2,199 s, to a power of two of nanoseconds
+    assert told == {**{now: {"pending"} for now in (62, 92, 700, 1500, 2200)}, 2245: {"local_loss"}}
+
+
+def test_a_job_that_ends_after_an_hour_leaves_nothing_behind() -> None:
+    run = watched(*JOBS, late("batch INTERNAL late:b<x name=step local +10s ~1s", 30), late("batch INTERNAL late:x name=job +5s ~2000s", 2010))
+    for now in (31, 62, 700):
+        run.at(now)
+    assert {f.cause for f in run.ledger.findings()} == {"pending"}
+    run.at(2100)
+    assert not [f for f in run.ledger.findings() if f.id == "orphan_span"]

@@ -144,10 +144,10 @@ def test_a_short_parent_is_not_waited_for() -> None:
 def test_parents_that_never_come_are_filtered_or_never_ended_and_the_fix_says_so() -> None:
     lines = [line for n in range(20) for line in (f"web SERVER m{n}:a", f"web INTERNAL m{n}:b<x{n} local name=render instance=web-1")]
     seen = look(lines).found(DETECTOR)
-    assert {(o.cause, o.context["shape"], o.instance) for o in seen.values()} == {("local_loss", "filtered", "web-1")}
+    assert {(o.cause, o.context["loss_shape"], o.instance) for o in seen.values()} == {("local_loss", "filtered", "web-1")}
     assert "finally" in fix(next(iter(seen.values())))
     sometimes = look([*many(20, "web SERVER a", "web INTERNAL b<a local name=render"), "web INTERNAL c<x local name=render"]).found(DETECTOR)["c"]
-    assert "shape" not in sometimes.context
+    assert "loss_shape" not in sometimes.context
     assert "queue" in fix(sometimes)
 
 

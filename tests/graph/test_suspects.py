@@ -146,6 +146,25 @@ ONE_DEFECT = [
         id="a service that keeps what several callers dropped",
     ),
     pytest.param(
+        "caller what calls tax: samples_apart (2)",
+        ("orphan_span/sampled_out tax 'GET /' information", "orphan_span/sampled_out tax 'GET /a' information"),
+        id="one of several callers, and nobody knows which, samples by itself",
+    ),
+    pytest.param(
+        "service tax: samples_apart (3)",
+        (
+            "orphan_span/sampled_out tax <- web information",
+            "orphan_span/sampled_out tax <- app information",
+            "orphan_span/sampled_out tax 'GET /a' information",
+        ),
+        id="a service that keeps what several callers dropped, one of which is not known",
+    ),
+    pytest.param(
+        "caller what calls tax: loses_spans (2)",
+        ("orphan_span/upstream_loss tax 'GET /'", "orphan_span/upstream_loss tax 'GET /a'"),
+        id="one of several callers, and nobody knows which, loses spans",
+    ),
+    pytest.param(
         "host c: clock_ahead (2)",
         ("clock_skew cart <- web a|c+", "clock_skew tax <- cart c|b-"),
         id="one clock that is ahead of two others",

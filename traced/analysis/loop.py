@@ -247,7 +247,7 @@ class Analysis:
                 lambda: self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged),
                 lambda: self._resolve(outcome.services, now),
                 lambda: self._count(outcome),
-                lambda: self._revisits.note(outcome.undecided | outcome.early, now),
+                lambda: self._revisits.note(outcome.undecided | outcome.early, now, outcome.later),
                 self._settling.commit,
                 self._tell_dropped,
             ),

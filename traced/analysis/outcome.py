@@ -18,6 +18,7 @@ class Outcome:
         occurrences: of all detectors.
         failed: detectors whose earlier claims stay whatever they say now: they raised, or do not speak of single traces.
         undecided: traces with an orphan of whose cause too little is known yet, or whose loss may still be reported.
+        later: of traces with an orphan whose parent may still be running, in how many seconds that is decided.
         early: traces with an orphan whose cause was concluded from habits that are little known yet.
         withdrawn: occurrences of earlier passes that something in another trace refutes.
         judged: occurrences of earlier passes that were decided anew: they are withdrawn unless they are among `occurrences`.
@@ -33,6 +34,7 @@ class Outcome:
     occurrences: list[Occurrence] = field(default_factory=list)
     failed: frozenset[str] = frozenset()
     undecided: frozenset[tuple[int, int]] = frozenset()
+    later: dict[tuple[int, int], float] = field(default_factory=dict)
     early: frozenset[tuple[int, int]] = frozenset()
     withdrawn: frozenset[OccurrenceKey] = frozenset()
     judged: frozenset[OccurrenceKey] = frozenset()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from traced.analysis.concluding import conclude
 from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
 from traced.analysis.hasty import HastyClaims
@@ -28,13 +29,13 @@ from traced.errors import ConfigurationError
 from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
-from traced.graph.causes import LOCAL_LOSS, PENDING, UNKNOWN, early, with_causes
+from traced.graph.causes import LOCAL_LOSS, with_causes
 from traced.graph.columns import used
 from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.losses import LossLedger
-from traced.graph.reconciling import reconcile
 from traced.graph.service_graph import ByMinute, difference, edges, total
+from traced.graph.timelines import Timelines
 from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.view import View
 from traced.graph.weights import weighed
@@ -47,6 +48,8 @@ log = structlog.get_logger(__name__)
 
 MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
+JOINED_SHARE: Final = 0.75
+"""Of `late_window_seconds`: a trace is looked at for the last time so long after its first span, while all of it is still within reach."""
 _THREADS: Final = 2
 _ORPHAN: Final = "orphan_span"
 _MINUTE_NANOS: Final = 60_000_000_000
@@ -87,6 +90,7 @@ class Passes:
         self._detectors = detectors
         self._graph = graph
         self._telemetry = telemetry
+        self._kept_nanos = int(settings.late_window_seconds * 1e9 * JOINED_SHARE)
         self._max_rows = max_rows_per_detector
         self._analysis_queries = load_folder("analysis")
         self._queries = load_folder("detectors")
@@ -100,6 +104,7 @@ class Passes:
         self.waiting = Waiting(telemetry, links, self.trace_ids, self.history, self.absences, hold_nanos)
         self.propagation = self.waiting.propagation
         self.losses = LossLedger()
+        self.timelines = Timelines()
         self.structure = Structure()
         self.view = View(settings.view)
         self._waited: dict[str, pa.Table] = {}
@@ -137,6 +142,7 @@ class Passes:
         self.absences.turn(now)
         self.view.turn(now)
         self.view.learn(made, settled.fresh)
+        self.timelines.learn(forest, settled.fresh)
         self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
         self.history.learn_instances(relation.spans_by_instance(forest, settled.fresh), repeats)
@@ -146,16 +152,12 @@ class Passes:
         if learn_only:
             return outcome
         known = self.history.tables(relation.instances(tables["pass_repeats"], tables["pass_twins"]))
-        orphans = self.absences.learn(made, earlier, settled.fresh, seen, self.propagation.operations)
+        orphans = self.absences.learn(made, earlier, settled.fresh, seen, self.propagation.operations, self.history.answered)
         self._tell(outcome, self.waiting.pass_over(made, seen, settled.again, settled.fresh, until, now))
-        self._workbench.register({"orphan_evidence": self.absences.evidence(orphans, self.propagation.operations, until), **known})
+        evidence = self.absences.evidence(orphans, self.propagation.operations, until, self._kept_nanos)
+        self._workbench.register({"orphan_evidence": evidence, **known})
         self._withdraw_hasty(outcome)
-        causes = self.view.told(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])))
-        causes, losses = reconcile(causes, forest, self.losses)
-        self._workbench.register({"orphan_causes": causes, "reported_losses": losses})
-        undecided = pc.or_(pc.is_in(causes.column("cause"), pa.array([UNKNOWN, PENDING])), causes.column("counts_awaited"))
-        outcome.undecided, outcome.early = (_ids(forest, np.asarray(causes.filter(chosen).column("row"))) for chosen in (undecided, early(causes)))
-        outcome.undecided |= self.waiting.cut_traces.take_again()
+        self._conclude(outcome, forest)
         self._detect(outcome, self._detectors, forest)
         self._count(outcome, forest, settled, made.pass_traces)
         messages = self.late_links.come(forest, settled.fresh)
@@ -178,6 +180,14 @@ class Passes:
             self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].driven_by for table in WAITED)))
         return outcome
 
+    def _conclude(self, outcome: Outcome, forest: Forest) -> None:
+        """Say why the parents of orphans are absent."""
+        causes = self.view.told(with_causes(self._workbench.run(self._analysis_queries["orphan_facts"])))
+        concluded = conclude(causes, forest, self.losses, self.timelines)
+        self._workbench.register(concluded.tables)
+        outcome.undecided, outcome.early, outcome.later = concluded.undecided, concluded.early, concluded.later
+        outcome.undecided |= self.waiting.cut_traces.take_again()
+
     def _tell(self, outcome: Outcome, told: Told) -> None:
         self._workbench.register(told.tables)
         self._waited = told.tables
@@ -197,6 +207,8 @@ class Passes:
             "reporting": dict(self.reporting),
             "losses": self.losses.dump(),
             "view": self.view.dump(),
+            "absences": self.absences.dump(),
+            "trace_ids": self.trace_ids.dump(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -212,6 +224,10 @@ class Passes:
             self.losses.load(state["losses"])
         self.structure.load(state.get("structure", {}))
         self.view.load(state["view"])
+        # a state of before they were kept: until samplers are learned again the cause is unknown, and decided anew
+        if "absences" in state:
+            self.absences.load(state["absences"])
+        self.trace_ids.load(state.get("trace_ids", ()))
         self.reporting = {str(name): float(seen) for name, seen in state["reporting"].items()}
 
     # ------------------------------------------------------------------ parts of a pass

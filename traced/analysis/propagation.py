@@ -17,11 +17,11 @@ from traced.graph.columns import Codes, Ints, Mask, Unsigned, close_to, mix
 from traced.graph.context_history import context_history
 from traced.graph.correlation import says_requests
 from traced.graph.delays import Delays
+from traced.graph.gone import Gap, of_callers
 from traced.graph.halves import HALVES, lonely_callers, lonely_receivers
 from traced.graph.identity import Knowledge
 from traced.graph.matching import CHANCE, Match, Matching, match
 from traced.graph.operations import Operated, Operation, Operations, kin, operated
-from traced.graph.parts import CALLEE_GONE, REMAINS
 from traced.graph.relation import Relation
 from traced.graph.separation import Separations
 from traced.model.span import SpanKind
@@ -111,8 +111,8 @@ class Propagation:
         self._freed: dict[Place, int] = {}
         self._found: dict[int, Match] = {}
         """Matches by their receiver's key, for as long as it is kept."""
-        self.came: list[tuple[int, str, str]] = []
-        """Of the callers that came last, as `Parts` learns it: whether their callee is gone from their trace as a whole."""
+        self.came: list[Gap] = []
+        """Of the callers that came last: whether their callee is gone from their trace as a whole."""
         self.operations, self.delays, self.separations = Operations(), Delays(), Separations()
         self.dropped: Counter[AnalysisLimit] = Counter()
 
@@ -146,7 +146,7 @@ class Propagation:
             self._renew(made, again)
         mangled, taken = self._within(callers, receivers.filter(pa.array(dangling)), known)
         callers = callers.filter(pa.array(~taken))
-        self.came = _gone(callers, known)
+        self.came = of_callers(callers, known.answered)
         straight = self._standby.come(made, again, pa.concat_tables([entries, self._receivers.rows]))
         self.dropped[AnalysisLimit.STANDBY] = self._standby.dropped
         self._callers.add(pa.concat_tables([callers, straight]), until, self._hold)
@@ -373,14 +373,6 @@ class Propagation:
         self.delays.load(state["delays"])
         if "separations" in state:
             self.separations.load(state["separations"])
-
-
-def _gone(callers: pa.Table, known: Knowledge) -> list[tuple[int, str, str]]:
-    traces = mix(*ids(callers)[:2]).tolist()
-    calls = list(zip(*(callers.column(name).to_pylist() for name in ("service_key", "called", "peer_name")), strict=True))
-    of_one = {call for call in dict.fromkeys(calls) if len(known.answered(call)) == 1}
-    facts = zip(traces, calls, *(callers.column(name).to_pylist() for name in ("without", "service_name")), strict=True)
-    return [(trace, CALLEE_GONE if gone else REMAINS, service) for trace, call, gone, service in facts if call in of_one]
 
 
 def _table(found: list[Match], callers: pa.Table, receivers: pa.Table) -> pa.Table:

@@ -287,12 +287,13 @@ class Settling:
         return result, left_out
 
     def _to_revisit(self, keys: Keys) -> pa.Table:
-        """Give the ids of the traces to revisit that were analysed, are not in this window, are not held, and are no giants."""
+        """Give the ids of the traces to revisit that were analysed, are not in this window, are not held, are no giants, and within reach as a whole."""
         asked, self._revisited = self._revisited, self._revisited.slice(0, 0)
         wanted = trace_keys(asked)
         held = self._place.spans
         held_keys = trace_keys(held) if held is not None else wanted[:0]
-        return where(asked, self._known.contains(wanted) & ~np.isin(wanted, keys) & ~np.isin(wanted, held_keys) & ~self._giants.marks(wanted))
+        kept_out = np.isin(wanted, keys) | np.isin(wanted, held_keys) | self._giants.marks(wanted) | self._aged.contains(wanted)
+        return where(asked, self._known.contains(wanted) & ~kept_out)
 
     def _earlier_repeats(self, repeats: pa.Table, traces: Keys, until: int) -> tuple[pa.Table, Mask]:
         """Add the repeats of reopened traces that an earlier pass looked at; mark those."""

@@ -109,7 +109,7 @@ class Waiting:
                 self.callees.learn(new.made, new.now)
                 self.links.come(new.made, new.again, new.fresh, until, new.now)
                 mangled = self.propagation.come(new.made, new.seen, new.again, until, self._known)
-                self._absences.parts.learn(self.propagation.came)
+                self._absences.learn_calls(new.made, self.propagation.came)
             decided = self.propagation.decide(until, self._known)
             if new is not None:
                 self.propagation.separations.learn_intact(new.made, new.fresh, *self.propagation.waiting_services())
@@ -147,7 +147,7 @@ class Waiting:
 
     def dump(self) -> dict[str, Any]:
         """Give what was learned as JSON values; what waits is not kept."""
-        return {**self.propagation.dump(), "links": self.links.dump(), "parts": self._absences.parts.dump()}
+        return {**self.propagation.dump(), "links": self.links.dump()}
 
     def load(self, state: Any) -> None:
         """Take what `dump` gave before a restart.
@@ -157,7 +157,6 @@ class Waiting:
         """
         self.propagation.load(state)
         self.links.load(state["links"])
-        self._absences.parts.load(state["parts"])
 
 
 def _tables(mangled: pa.Table, decided: Decided, lonely: pa.Table, contexts: pa.Table, links: pa.Table) -> dict[str, pa.Table]:

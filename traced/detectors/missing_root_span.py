@@ -4,7 +4,7 @@ Criteria:
     The trace has settled, none of its spans is without a parent id, and none of them is its own ancestor. One occurrence a
     trace, at its topmost orphan: the one that began first, with the cause that `orphan_span` has there. A loss is the root's cause only if the
     service of the orphan's usual parent begins such traces, by those that came whole; else the root is further up, and why it is absent is `unknown`.
-    Where that span's caller did not sample the trace, nothing is said; where it reports nothing at all, it is information.
+    Where that span's caller did not sample the trace, or perhaps did not, nothing is said; where it reports nothing at all, it is information.
 
 Rationale:
     Without the root nobody knows what was asked for, by whom, or how long it took in all; searches by root and by trace duration

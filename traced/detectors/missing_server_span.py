@@ -8,9 +8,9 @@ Criteria:
 
     The cause is the first that holds. `not_reached`: the call failed without any response; information only, since it may never have arrived.
     `sampled_out`: the service that answers such calls does not sample this trace, by the threshold that its spans carry (`tracestate`), by a cut through trace
-    ids as ratio samplers make it, or because traces are kept in parts. `callee_loss`: somebody answered, as these
-    calls are answered with a span in at least nine of ten cases. `unknown`: in fewer, so that an instance without instrumentation or a sampler that
-    leaves no sign may be why.
+    ids as ratio samplers make it, or because traces are kept in parts: traces without the caller and traces without the callee are interleaved with whole ones,
+    as independent choices make it. `callee_loss`: somebody answered, as these calls are answered with a span in at least nine of ten cases. `unknown`: in
+    fewer, so that an instance without instrumentation or a sampler that leaves no sign may be why; or too little is known to tell a sampler from a loss.
 
 Rationale:
     The service answers such calls with a span nearly always, so this one span was lost, not left uninstrumented. Below it a whole
@@ -32,6 +32,7 @@ from collections.abc import Iterator, Sequence
 
 from traced.detectors import Row, iterate
 from traced.graph.causes import CALLEE_LOSS, NOT_REACHED, SAMPLED_OUT, UNKNOWN
+from traced.graph.sampling import DROPPED, PERHAPS
 from traced.graph.shares import least_share
 from traced.model.occurrence import Level, Occurrence
 
@@ -77,9 +78,9 @@ def _cause(row: Row) -> tuple[str, float]:
     """Give the cause and the chance that it is right, provided that a span is missing at all."""
     if not row["responded"]:
         return NOT_REACHED, 1.0
-    if row["sampled"] == "dropped":
+    if row["sampled"] == DROPPED:
         return SAMPLED_OUT, 0.95
-    if row["answered"] < MOSTLY * (row["calls"] - 1):
+    if row["sampled"] == PERHAPS or row["answered"] < MOSTLY * (row["calls"] - 1):
         return UNKNOWN, 0.5
     return CALLEE_LOSS, 1.0
 

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from traced.graph.absent_ids import MAX_TRACES
+from traced.graph.sampling import DROPPED, PERHAPS
 from traced.graph.shares import least_share
 from traced.model.span import SpanKind
 
@@ -28,12 +30,13 @@ MIN_SEEN: Final = 20
 MATURE_SPANS: Final = 100
 MATURE_ABSENT: Final = 20
 """Spans of an operation, and of these such without their parent, from which on more of them hardly change what its habits say."""
-MIN_CONSTANT_TRACES: Final = 3
+MIN_CONSTANT_TRACES: Final = MAX_TRACES
 MIN_SILENT_SHARE: Final = 0.75
 """Lower bound of the share without a parent from which on its caller reports nothing: nine of nine."""
 MOSTLY: Final = 0.95
-LONGEST_PENDING: Final = 600 * 10**9
-"""So long (ns) a parent may still be running; after that it is decided what became of it."""
+MAY_RUN: Final = "may_run"
+BEYOND: Final = "beyond"
+"""A parent may still be running, by how long its like last; BEYOND: its trace will not be joined when it comes."""
 
 _RECEIVING: Final = (SpanKind.SERVER, SpanKind.CONSUMER)
 
@@ -79,26 +82,28 @@ _SURE: Final = {"flags": 0.97, "habit": 0.95, "kind": 0.85, "": 0.5}
 
 def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # noqa: FBT001 - a fact, not a switch
     """Give the cause and the chance that it is right."""
-    mangled = _mangled(row, remote)
+    mangled = _mangled(row, remote, by)
     if mangled:
         return PROPAGATION_MANGLED, mangled
-    if 0 <= row["elapsed"] < min(row["parent_lasts"], LONGEST_PENDING):
-        return PENDING, 0.8
+    if row["running"]:
+        # its trace may be too old to be joined when the parent comes
+        return (PENDING, 0.8) if row["running"] == MAY_RUN else (UNKNOWN, 0.5)
     if remote is False:
         return LOCAL_LOSS, _SURE[by]
-    if row["sampled"] == "dropped":
+    if row["sampled"] == DROPPED:
         return SAMPLED_OUT, 0.95
     if remote is None:
         return UNKNOWN, 0.5
     return _upstream(row, by)
 
 
-def _mangled(row: Facts, remote: bool | None) -> float:  # noqa: FBT001 - a fact, not a switch
-    """Give the chance that the parent's id was changed on the way; 0 where nothing says so."""
+def _mangled(row: Facts, remote: bool | None, by: str) -> float:  # noqa: FBT001 - a fact, not a switch
+    """Give the chance that the parent's id was changed on the way; 0 where nothing says so. What stays in its process is not changed on any way."""
     if remote is not False and row["mangled_span_id"]:
         return float(round(max(0.6, row["mangled_confidence"]), 4))
-    known = row["whole_service"] is not None or bool(row["id_shape"]) or row["traces_with_this_id"] >= MIN_CONSTANT_TRACES
-    return 0.97 if known else 0.0
+    constant = remote is True and row["traces_with_this_id"] >= MIN_CONSTANT_TRACES
+    half = bool(row["id_shape"]) and not (remote is False and by == "flags")
+    return 0.97 if constant or half or row["whole_service"] is not None else 0.0
 
 
 def _upstream(row: Facts, by: str) -> tuple[str, float]:
@@ -108,6 +113,8 @@ def _upstream(row: Facts, by: str) -> tuple[str, float]:
     silent = max(least_share(never_here, never_here), 0.0 if row["present"] else least_share(row["absent"], row["absent"]))
     if silent >= MIN_SILENT_SHARE:
         return UPSTREAM_SILENT, round(silent * sure, 4)
+    if row["sampled"] == PERHAPS:
+        return UNKNOWN, 0.5
     if row["caller_in_trace"] or row["address_present"]:
         return UPSTREAM_LOSS, sure
     return (UPSTREAM_LOSS, round(0.8 * sure, 4)) if row["present"] >= MIN_SEEN else (UNKNOWN, 0.5)

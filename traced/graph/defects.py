@@ -54,6 +54,8 @@ class At(Enum):
     """What calls its service and is not named."""
     NAMELESS_CALLER = auto()
     """The same, only where the finding names no peer."""
+    CALLED = auto()
+    """Its service, only where the finding names a peer."""
     OPERATION = auto()
     CLOCKS = auto()
     """The pair of hosts that its context names, and each of the two."""
@@ -136,7 +138,10 @@ _SILENT_ABOVE: Final = (
     _hears(SILENT),
     _follows(At.SAME_TRACES, Defect.REPORTS_NOTHING),
 )
-_SAMPLED_ABOVE: Final = tuple(Role(at, Defect.SAMPLES_APART, tell=PARENT) for at in (At.EDGE_IN, At.PEER, At.SERVICE))
+_SAMPLED_ABOVE: Final = (
+    *(Role(at, Defect.SAMPLES_APART, tell=PARENT) for at in (At.EDGE_IN, At.PEER, At.CALLED, At.NAMELESS_CALLER)),
+    _follows(At.SERVICE, Defect.SAMPLES_APART),
+)
 _SAMPLED_BELOW: Final = tuple(Role(at, Defect.SAMPLES_APART) for at in (At.EDGE_OUT, At.PEER, At.SERVICE))
 _IDS_CHANGED: Final = (Role(At.EDGE_IN, Defect.CHANGES_IDS, tell=IDS), Role(At.NAMELESS_CALLER, Defect.CHANGES_IDS), _hears(IDS))
 _NOT_TRAVELLED: Final = Role(At.EDGE_IN, Defect.LOSES_CONTEXT, tell=CONTEXT)

@@ -29,14 +29,16 @@ def surely_least_share(part: int, whole: int) -> float:
     low, high = 0.0, part / whole if whole else 0.0
     for _ in range(_HALVINGS):
         share = (low + high) / 2
-        low, high = (share, high) if _at_least(part, whole, share) < _DOUBT else (low, share)
+        low, high = (share, high) if at_least(part, whole, share) < _DOUBT else (low, share)
     return low
 
 
-def _at_least(part: int, whole: int, share: float) -> float:
-    """Give the chance of so large a part or a larger one of a sample, where the share is smaller than the part's."""
-    if share <= 0:
-        return 0.0 if part else 1.0
+def at_least(part: int, whole: int, share: float) -> float:
+    """Give the chance of so large a part or a larger one of a sample, where there is such a share of it (binomial distribution)."""
+    if share <= 0 or part <= 0:
+        return float(part <= 0)
+    if share >= 1:
+        return float(part <= whole)
     total = 0.0
     for k in range(part, whole + 1):
         term = exp(_choices(whole, k) + k * log(share) + (whole - k) * log1p(-share))

@@ -124,6 +124,7 @@ def _places(finding: Finding) -> dict[At, tuple[SuspectKind, str, str]]:
     }
     if peer:
         places[At.PEER] = (SuspectKind.SERVICE, peer, "")
+        places[At.CALLED] = places[At.SERVICE]
         places[At.EDGE_IN] = (SuspectKind.EDGE, service, peer)
         places[At.EDGE_OUT] = (SuspectKind.EDGE, peer, service)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +35,9 @@ TRUNCATED: Final = pa.schema(
 
 MAX_RECENT: Final = 100_000
 """Whole trace ids that are remembered of earlier passes."""
+MAX_SAVED: Final = 20_000
+"""Of them the newest are kept across a restart: 0.4 MB; all would make saving five times as long."""
+_PIECE: Final = 2_000
 _SMALL: Final = np.uint64(2**32)
 """Ids below it are counted up, not drawn: that two of them agree means nothing."""
 _MAX_WHOLES: Final = 8
@@ -62,6 +67,25 @@ class RecentTraceIds:
         """Give (high, low) of all; an id may be there more than once."""
         nothing = np.zeros(0, np.uint64)
         return np.concatenate([nothing, *(high for high, _ in self._passes)]), np.concatenate([nothing, *(low for _, low in self._passes)])
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> list[str]:
+        """Give the newest MAX_SAVED as JSON values: base64 of both halves, little endian, a piece for every _PIECE ids."""
+        ids = np.stack(self.ids(), axis=1)[-MAX_SAVED:].astype("<u8")
+        return [b64encode(ids[begin : begin + _PIECE].tobytes()).decode() for begin in range(0, len(ids), _PIECE)]
+
+    def load(self, state: Sequence[str]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        pieces = [np.frombuffer(b64decode(piece, validate=True), "<u8").reshape(-1, 2).astype(np.uint64) for piece in state]
+        self._passes.clear()
+        self._number = 0
+        for piece in pieces:
+            self.remember(piece[:, 0], piece[:, 1])
 
 
 @dataclass(frozen=True, slots=True)

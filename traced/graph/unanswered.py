@@ -17,10 +17,10 @@ from traced.graph.causes import WENT_SILENT
 from traced.graph.columns import combined, used
 from traced.graph.halves import HALVES
 from traced.graph.history import History
-from traced.graph.parts import Parts
+from traced.graph.parts import KEPT, Parts
 from traced.graph.relation import Relation
 from traced.graph.responses import answered_by_service, responded
-from traced.graph.sampling import Samplers
+from traced.graph.sampling import DROPPED, PERHAPS, Samplers
 from traced.graph.service_keys import name_of
 from traced.graph.windows import turned
 from traced.model.edge import ConnectionType
@@ -44,9 +44,10 @@ _FACTS: Final = {
     "silent_since": pa.int64(),
 }
 LONELY: Final = pa.schema([*HALVES, *(pa.field(name, kind) for name, kind in _FACTS.items())])
-"""A row of HALVES, a caller, and: `responded`, whether anybody answered. `sampled`: 'dropped' where its callee does not sample the trace, 'kept' where it
-does, or ''; `sampled_by`: by what that is known. `silent`: the name of a service that reports nothing, or ''; `silent_cause`: '' where it never did,
-or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its last span's start (unix ns), 0 where it has none."""
+"""A row of HALVES, a caller, and: `responded`, whether anybody answered. `sampled`: 'dropped' where its callee does not sample the trace, 'perhaps' where
+that may be so, 'kept' where it does, or ''; `sampled_by`: by what that is known. `silent`: the name of a service that reports nothing, or '';
+`silent_cause`: '' where it never did, or 'went_silent'; `silent_calls`: calls that it answered so; `silent_since`: its last span's start (unix ns), 0 where it
+has none."""
 
 
 @dataclass(slots=True)
@@ -170,10 +171,13 @@ class Callees:
     def _facts(
         self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History, samplers: Samplers, parts: Parts
     ) -> _Verdict:
-        names = tuple(sorted(map(name_of, callees)))
-        sampled, by = samplers.verdict(names, row["trace_id_high"], row["trace_id_low"], row["trace_state"]) if names else ("", "")
-        if not sampled and row["without"] and parts.kept(name_of(row["service_key"])):
-            sampled, by = "dropped", "parts"
+        sampled, by = "", ""
+        if callees:
+            place = (row["trace_id_high"], row["trace_id_low"], row["trace_state"])
+            sampled, by = samplers.verdict(tuple(sorted(map(name_of, callees))), *place, gone=bool(row["without"]))
+        kept = parts.kept(name_of(row["service_key"])) if sampled != DROPPED and row["without"] else ""
+        if kept:
+            sampled, by = DROPPED if kept == KEPT else PERHAPS, "parts"
         return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered, history))
 
     def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History) -> tuple[str, str, int, int]:
