@@ -142,7 +142,6 @@ class Passes:
         self.absences.turn(now)
         self.view.turn(now)
         self.view.learn(made, settled.fresh)
-        self.timelines.learn(forest, settled.fresh)
         self.history.learn_clocks(relation.with_examples(made, clocks))
         repeats = relation.repeats_by_instance(tables["pass_repeats"].filter(pa.array(~settled.repeats_before)))
         self.history.learn_instances(relation.spans_by_instance(forest, settled.fresh), repeats)
@@ -151,6 +150,7 @@ class Passes:
         self._workbench.register(self.structure.tables(made, earlier, seen, now, learn_only=learn_only))
         if learn_only:
             return outcome
+        self.timelines.learn(forest, settled.fresh)
         known = self.history.tables(relation.instances(tables["pass_repeats"], tables["pass_twins"]))
         orphans = self.absences.learn(made, earlier, settled.fresh, seen, self.propagation.operations, self.history.answered)
         self._tell(outcome, self.waiting.pass_over(made, seen, settled.again, settled.fresh, until, now))

@@ -67,9 +67,11 @@ def of_callers(callers: pa.Table, answered: Callable[[tuple[str, str, str]], fro
     answering = {call: answered(call) for call in dict.fromkeys(calls)}
     high, low = (np.asarray(callers.column(name)) for name in ("trace_id_high", "trace_id_low"))
     columns = (mix(high, low).tolist(), high.tolist(), low.tolist(), callers.column("start_time_unix_nano").to_pylist())
-    facts = zip(*columns, *(callers.column(name).to_pylist() for name in ("without", "outcome")), calls, strict=True)
+    outcomes = callers.column("outcome").to_pylist()
+    came = {outcome: answered_by_service(outcome) for outcome in dict.fromkeys(outcomes)}
+    facts = zip(*columns, callers.column("without").to_pylist(), outcomes, calls, strict=True)
     return [
         gap(place, CALLEE_GONE if without else REMAINS, name_of(call[0]), name_of(next(iter(answering[call]))))
         for *place, without, outcome, call in facts
-        if len(answering[call]) == 1 and answered_by_service(outcome)
+        if len(answering[call]) == 1 and came[outcome]
     ]

@@ -145,6 +145,8 @@ class _Judge:
         self._instance, self._timelines, self._windows = instance, timelines, windows
         self._ends, self._turns = timelines.ends(instance), timelines.turns(instance)
         self._parents, self._absent = timelines.parents(instance)
+        traces = {window.trace: window for window in windows}.values()
+        self._since, self._until = (np.array([getattr(window, name) for window in traces], np.int64) for name in ("since", "until"))
 
     def ends_with(self, time: int) -> bool:
         """Say whether nothing is known of the instance, or too little, after a time."""
@@ -173,7 +175,8 @@ class _Judge:
         return int(self._ends[at]), int(self._ends[at + 1]), len(gaps)
 
     def _beside(self, begin: int, end: int) -> tuple[Ints, Ints]:
-        return self._turns[self._turns <= begin][-MAX_BESIDE:], self._turns[self._turns >= end][:MAX_BESIDE]
+        before, after = int(np.searchsorted(self._turns, begin, "right")), int(np.searchsorted(self._turns, end))
+        return self._turns[max(0, before - MAX_BESIDE) : before], self._turns[after : after + MAX_BESIDE]
 
     def _empty_by_chance(self, begin: int, end: int, times: int) -> float:
         """Give the chance that one of so many stretches is as long, if the instance's traces end at any time, as often as beside it."""
@@ -195,18 +198,19 @@ class _Judge:
         if min(len(before), len(after)) < MIN_BESIDE:
             return None
         empty = self._empty_by_chance(begin, end, times)
+        if empty > ORDINARY:
+            return None
         chance = empty * self._together_by_chance(begin, end)
-        if empty > ORDINARY or chance > CHANCE or not self._others_go_on(int(before[0]), begin, end, int(after[-1])):
+        if chance > CHANCE or not self._others_go_on(int(before[0]), begin, end, int(after[-1])):
             return None
         return Shape(BATCH, self._instance[1], begin, end, seen=len(before) + len(after), chance=chance)
 
     def _together_by_chance(self, begin: int, end: int) -> float:
         """Give the chance that the losses of so many traces touch one stretch, if they lie anywhere."""
-        traces = {window.trace: window for window in self._windows}.values()
-        touching = sum(window.since <= end and window.until >= begin for window in traces)
-        reach = end - begin + sum(window.until - window.since for window in traces) / len(traces)
+        touching = int(np.count_nonzero((self._since <= end) & (self._until >= begin)))
+        reach = end - begin + float(np.mean(self._until - self._since))
         share = min(1.0, reach / max(1, int(self._ends[-1] - self._ends[0])))
-        return at_least(touching - 1, len(traces) - 1, share)
+        return at_least(touching - 1, len(self._since) - 1, share)
 
     def _others_go_on(self, first: int, begin: int, end: int, last: int) -> bool:
         others = self._timelines.others

@@ -72,10 +72,15 @@ class Parts:
 
     def learn(self, gaps: Iterable[Gap]) -> None:
         """Remember what traces show of services that call and are called; of one trace the worst: some spans missing, a service gone, whole."""
+        by_service: dict[str, list[Gap]] = {}
         for one in gaps:
-            for service in (_calling(one.service), _called(one.called)):
-                if len(service) > _PREFIX:
-                    self._note(service, one)
+            if one.service:
+                by_service.setdefault(_calling(one.service), []).append(one)
+            by_service.setdefault(_called(one.called), []).append(one)
+        for service, mine in by_service.items():
+            # more would be forgotten at once
+            for one in mine[-MAX_EACH:]:
+                self._note(service, one)
 
     def _note(self, service: str, one: Gap) -> None:
         known = self._events.get(service, one.trace)
@@ -166,9 +171,6 @@ def _calling(service: str) -> str:
 
 def _called(service: str) -> str:
     return f"<{service}"
-
-
-_PREFIX: Final = 1
 
 
 def _whole(made: Relation, side: Ints, services: Iterable[str]) -> list[Gap]:

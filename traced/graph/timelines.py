@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from traced.graph.columns import Ints, Mask, Unsigned, mix
+from traced.graph.columns import Ints, Mask, Unsigned, distinct, mix
 from traced.graph.forest import Forest
 from traced.graph.places import said_local, said_remote, timed
 
@@ -30,11 +30,11 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """Spans that ended: the number of the instance, when, and the key of the trace."""
+    """Spans that ended: the number of the instance, when, and a number of the trace (in each pass others)."""
 
     instance: Ints
     end: Ints
-    trace: Unsigned
+    trace: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Timelines:
     def __init__(self) -> None:
         """Start knowing nothing."""
         none, keys = np.zeros(0, np.int64), np.zeros(0, np.uint64)
-        self._ends = _Ends(none, none, keys)
+        self._ends = _Ends(none, none, none)
         self._parents = _Parents(none, none, keys, np.zeros(0, bool))
         self._numbers: OrderedDict[Instance, int] = OrderedDict()
         self._lives: dict[Instance, Life] = {}
-        self._next = 0
+        self._next = self._passes = 0
         self.dropped = 0
 
     def learn(self, forest: Forest, fresh: Mask) -> None:
@@ -69,26 +69,28 @@ class Timelines:
         if not len(rows):
             return
         number, numbers = self._number(forest, rows)
-        trace = mix(*(np.asarray(forest.spans.column(name))[rows] for name in ("trace_id_high", "trace_id_low")))
-        new = fresh[rows]
-        for code, instance in enumerate(numbers):
-            mine = rows[(number == code) & new]
-            if len(mine):
-                life = self._lives.setdefault(instance, Life(int(forest.start[mine].min()), int(forest.end[mine].max())))
-                life.first, life.last = min(life.first, int(forest.start[mine].min())), max(life.last, int(forest.end[mine].max()))
         own = np.array([self._numbers[instance] for instance in numbers], np.int64)[number]
-        self._add_ends(_Ends(own[new], forest.end[rows][new], trace[new]))
-        local = np.flatnonzero(_local(forest, rows))
-        # of one parent the child that ended last
-        local = local[np.argsort(-forest.end[rows[local]], kind="stable")]
-        keys, first = np.unique(mix(trace[local], forest.parent_id[rows[local]]), return_index=True)
-        local = local[first]
-        self._add_parents(_Parents(own[local], forest.end[rows[local]], keys, forest.absent[rows[local]]))
+        new = fresh[rows]
+        self._live(numbers, number[new], forest.start[rows[new]], forest.end[rows[new]])
+        self._passes += 1
+        self._add_ends(_Ends(own[new], forest.end[rows[new]], (self._passes << 32) + forest.trace[rows[new]]))
+        self._add_parents(_parents(forest, rows, own), again=not new.all())
+
+    def _live(self, numbers: list[Instance], number: Ints, start: Ints, end: Ints) -> None:
+        """Note when instances (by their place in `numbers`) began their first span, and ended their last."""
+        none = np.iinfo(np.int64)
+        first, last = np.full(len(numbers), none.max), np.full(len(numbers), none.min)
+        np.minimum.at(first, number, start)
+        np.maximum.at(last, number, end)
+        for instance, began, ended in zip(numbers, first.tolist(), last.tolist(), strict=True):
+            if began != none.max:
+                known = self._lives.get(instance, Life(began, ended))
+                self._lives[instance] = Life(min(known.first, began), max(known.last, ended))
 
     def _number(self, forest: Forest, rows: Ints) -> tuple[Ints, list[Instance]]:
         instances = forest.codes["service_instance_id"]
         code = forest.service.of[rows] * len(instances.texts) + instances.of[rows]
-        present, place = np.unique(code, return_inverse=True)
+        present, place = distinct(code, len(forest.service.texts) * len(instances.texts))
         found = [(forest.service.texts[c // len(instances.texts)], instances.texts[c % len(instances.texts)]) for c in present.tolist()]
         for instance in found:
             if instance not in self._numbers:
@@ -105,9 +107,10 @@ class Timelines:
         pairs = ((getattr(self._ends, name)[-MAX_ENDS:], getattr(more, name)) for name in ("instance", "end", "trace"))
         self._ends = _Ends(*(np.concatenate(pair) for pair in pairs))
 
-    def _add_parents(self, more: _Parents) -> None:
+    def _add_parents(self, more: _Parents, *, again: bool) -> None:
         # a trace that is looked at again says anew whether they are absent
-        kept = np.flatnonzero(~np.isin(self._parents.key, more.key))[-MAX_ENDS // 2 :]
+        known = ~np.isin(self._parents.key, more.key) if again else np.ones(len(self._parents.key), bool)
+        kept = np.flatnonzero(known)[-MAX_ENDS // 2 :]
         pairs = ((getattr(self._parents, name)[kept], getattr(more, name)) for name in ("instance", "end", "key", "absent"))
         self._parents = _Parents(*(np.concatenate(pair) for pair in pairs))
 
@@ -145,10 +148,27 @@ class Timelines:
         return self._parents.end[mine], self._parents.absent[mine]
 
 
-def _local(forest: Forest, rows: Ints) -> Mask:
-    """Mark the spans whose parent is of their own process: by where it is, else by their flags, else by their kind."""
+def _parents(forest: Forest, rows: Ints, instance: Ints) -> _Parents:
+    """Give the spans that others of their process name as their parent, by what some rows with their instances say."""
     parent = forest.parent[rows]
-    own = (parent >= 0) & (forest.service.of[parent] == forest.service.of[rows]) & ~forest.receiving[rows]
-    gone = forest.absent[rows] & (said_local(forest, rows) | (~said_remote(forest, rows) & ~forest.receiving[rows]))
-    marks: Mask = own | gone
-    return marks
+    local = (parent >= 0) & (forest.service.of[parent] == forest.service.of[rows]) & ~forest.receiving[rows]
+    last = np.full(forest.count, np.iinfo(np.int64).min)
+    np.maximum.at(last, parent[local], forest.end[rows[local]])
+    owner = np.zeros(forest.count, np.int64)
+    owner[parent[local]] = instance[local]
+    here = np.flatnonzero(last != np.iinfo(np.int64).min)
+    orphans = np.flatnonzero(forest.absent[rows])
+    gone = orphans[said_local(forest, rows[orphans]) | (~said_remote(forest, rows[orphans]) & ~forest.receiving[rows[orphans]])]
+    # of one absent parent the child that ended last
+    gone = gone[np.argsort(-forest.end[rows[gone]], kind="stable")]
+    _, first = np.unique(mix(forest.trace[rows[gone]].astype(np.uint64), forest.parent_id[rows[gone]]), return_index=True)
+    gone = gone[first]
+    ids = [np.asarray(forest.spans.column(name)) for name in ("trace_id_high", "trace_id_low")]
+    places = np.concatenate([here, rows[gone]])
+    names = np.concatenate([forest.span_id[here], forest.parent_id[rows[gone]]])
+    return _Parents(
+        np.concatenate([owner[here], instance[gone]]),
+        np.concatenate([last[here], forest.end[rows[gone]]]),
+        mix(*(half[places] for half in ids), names),
+        np.arange(len(places)) >= len(here),
+    )
