@@ -56,6 +56,33 @@ def test_where_each_trace_may_have_been_a_batch_of_its_own_it_is_not_known() -> 
     assert not seen.found("missing_root_span"), "they may have been sampled"
 
 
+def test_a_caller_that_fell_silent_lost_its_spans_also_where_few_traces_come_at_a_time() -> None:
+    passes = new_passes()
+    lines = each(120, dict.fromkeys(range(60, 120), "web"))
+    told: Counter[tuple[str, str]] = Counter()
+    for first in range(0, 120, 4):
+        some = [line for line in lines if first <= int(line.split()[2].split(":")[0][1:]) < first + 4]
+        told += causes(passes.run(spans(*some).settled(), NOW).occurrences)
+    assert told == {("upstream_loss", "web"): 60}
+
+
+def paid(n: int, *, pay: bool) -> list[str]:
+    """Give a call of web to pay, which calls cart; or without the spans of pay."""
+    at = f"+{n * 100 + 5}ms"
+    called = [f"pay SERVER m{n}:e{n}<d{n} {at} name=pay", f"pay CLIENT m{n}:f{n}<e{n} {at} name=get addr=cart status=200"]
+    client = f"web CLIENT m{n}:d{n}<a{n} +{n * 100}ms name=pay addr=pay status=200"
+    return [f"web SERVER m{n}:a{n} +{n * 100}ms", client, *(called if pay else ()), f"cart SERVER m{n}:g{n}<f{n} {at} name=get"]
+
+
+def test_of_two_callers_one_that_fell_silent_explains_the_gaps_of_whom_both_call() -> None:
+    passes = new_passes()
+    told: Counter[tuple[str, str]] = Counter()
+    for n in range(120):
+        lines = call(f"m{n}", f"+{n * 100}ms") if n % 2 else paid(n, pay=n < 60)
+        told += causes(passes.run(spans(*lines).settled(), NOW).occurrences)
+    assert told == {("upstream_loss", "pay"): 30}
+
+
 # ---------------------------------------------------------------------- whose call it was
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from traced.graph.gone import CALLEE_GONE, CALLER_GONE, REMAINS, WHOLE, Gap
-from traced.graph.parts import KEPT, MAX_EACH, PERHAPS, Parts
+from traced.graph.parts import KEPT, LOST, MAX_EACH, PERHAPS, Parts
 
 SECOND = 10**9
 LETTERS = {"r": CALLER_GONE, "e": CALLEE_GONE, "w": WHOLE, "x": REMAINS}
@@ -44,10 +44,12 @@ def test_traces_without_the_caller_and_without_the_callee_among_whole_ones_are_p
         pytest.param("w" * 100 + "r" * 35 + "w" * 100 + "e" * 10 + "w" * 55, id="each lost one batch"),
         pytest.param(("w" * 20 + "r" * 7 + "w" * 20 + "e" * 6) * 5 + "w" * 20, id="each lost five batches"),
         pytest.param("r" * 20 + "e" * 20, id="one died, then the other took its place"),
+        pytest.param("r" * 40, id="one died, and no whole trace is known"),
+        pytest.param("w" * 6 + "r" * 40, id="one died"),
     ],
 )
 def test_gaps_that_follow_one_another_are_losses(letters: str) -> None:
-    assert learned(gaps(letters)).kept("web") == ""
+    assert learned(gaps(letters)).kept("web") == LOST
 
 
 def test_a_batch_of_one_instance_of_two_is_no_part_of_traces() -> None:

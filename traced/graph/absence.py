@@ -18,8 +18,8 @@ from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.gone import CALLER_GONE, REMAINS, Gap, gap
 from traced.graph.operations import Kin, Operated, Operations, operated
 from traced.graph.parts import KEPT as PARTS_KEPT
+from traced.graph.parts import LOST, RARE, Parts
 from traced.graph.parts import PERHAPS as PARTS_PERHAPS
-from traced.graph.parts import RARE, Parts
 from traced.graph.places import said_local, said_remote
 from traced.graph.reach import Answered
 from traced.graph.relation import Relation
@@ -210,11 +210,15 @@ class Absences:
     def _verdict(self, who: Callers, at: int, called: str, place: tuple[int, int, str], often: bool) -> tuple[str, str, str]:  # noqa: FBT001 - a fact, not a switch
         """Say of one orphan, of a called service and a trace (id, tracestate); `often`: its operation often lacks its parent."""
         gone, each = who.gone(at), []
-        for service in who.elsewhere[at]:
+        own = {service: self.parts.kept(service) for service in who.elsewhere[at]}
+        # a caller that is known to lose spans explains the gaps of whom it calls
+        pooled = self.parts.kept(called=called) if LOST not in own.values() else ""
+        for service, parts in own.items():
             said, by = self.samplers.verdict((service,), *place, gone=True)
-            parts = said != DROPPED and max(self.parts.kept(service), self.parts.kept(called=called), key=_PARTS.index)
-            if parts:
-                said, by = (DROPPED, "parts") if parts == PARTS_KEPT and often else (PERHAPS, "parts") if parts == PARTS_KEPT or often else (said, by)
+            if said != DROPPED and PARTS_KEPT in (parts, pooled):
+                said, by = DROPPED if often else PERHAPS, "parts"
+            elif said != DROPPED and often and PARTS_PERHAPS in (parts, pooled):
+                said, by = PERHAPS, "parts"
             each.append((service, said, by))
         dropped = [(service, by) for service, said, by in each if said == DROPPED and service in gone]
         if dropped:
@@ -242,9 +246,6 @@ class Absences:
         self._addresses.load(state["addresses"])
         self._absent_ids.load(state["absent_ids"])
         self.parts.load(state["parts"])
-
-
-_PARTS: Final = ("", PARTS_PERHAPS, PARTS_KEPT)
 
 
 def _gaps(found: Orphans) -> list[Gap]:

@@ -46,6 +46,7 @@ MAX_SAVED_TRACES: Final = 2_000
 
 KEPT: Final = "kept"
 PERHAPS: Final = "perhaps"
+LOST: Final = "lost"
 _RANK: Final = {WHOLE: 0, CALLEE_GONE: 1, CALLER_GONE: 1, REMAINS: 2}
 
 
@@ -109,7 +110,7 @@ class Parts:
         """Say whether traces are kept with a calling service, or with those it calls, or with both, by nothing that they have in common; or with a called one.
 
         KEPT: both kinds of gaps are there often enough, and scattered. PERHAPS: both are there, and too little is known to tell them from losses; or only one
-        is, scattered and more often than losses are. '': nothing speaks for it, or the gaps come in stretches, as losses do.
+        is, scattered and more often than losses are. LOST: the gaps come in stretches, as losses do, or nothing whole came since. '': nothing is known.
         """
         service = _calling(caller) if caller else _called(called)
         for changed in self._events.changed:
@@ -146,13 +147,13 @@ def _verdict(known: Iterable[_Event]) -> str:
         return ""
     decided = [event for event in events if event.what != REMAINS]
     labels = np.array([event.what for event in decided])
-    score = runs_score(labels.tolist())
-    if score < IN_STRETCHES:
-        return ""
+    score, fewest = runs_score(labels.tolist()), min(counts[CALLER_GONE], counts[CALLEE_GONE])
+    if score < IN_STRETCHES or (not fewest and gone >= MIN_SEEN and WHOLE not in labels[-gone:]):
+        return LOST
     scattered = score >= SCATTERED and all(so_uneven_by_chance(labels == kind) >= UNEVEN for kind in (CALLER_GONE, CALLEE_GONE))
-    fewest = min(counts[CALLER_GONE], counts[CALLEE_GONE])
     if not fewest:
-        return PERHAPS if scattered and gone >= MIN_SEEN and least_share(gone, len(decided)) >= RARE else ""
+        enough = min(gone, counts[WHOLE]) >= MIN_SEEN
+        return PERHAPS if scattered and enough and least_share(gone, len(decided)) >= RARE else ""
     return KEPT if scattered and fewest >= MIN_SEEN and _one_by_one(decided) else PERHAPS
 
 

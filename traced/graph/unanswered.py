@@ -17,7 +17,8 @@ from traced.graph.causes import WENT_SILENT
 from traced.graph.columns import combined, used
 from traced.graph.halves import HALVES
 from traced.graph.history import History
-from traced.graph.parts import KEPT, Parts
+from traced.graph.parts import KEPT, LOST, Parts
+from traced.graph.parts import PERHAPS as MAYBE
 from traced.graph.relation import Relation
 from traced.graph.responses import answered_by_service, responded
 from traced.graph.sampling import DROPPED, PERHAPS, Samplers
@@ -175,9 +176,12 @@ class Callees:
         if callees:
             place = (row["trace_id_high"], row["trace_id_low"], row["trace_state"])
             sampled, by = samplers.verdict(tuple(sorted(map(name_of, callees))), *place, gone=bool(row["without"]))
-        kept = parts.kept(name_of(row["service_key"])) if sampled != DROPPED and row["without"] else ""
-        if kept:
-            sampled, by = DROPPED if kept == KEPT else PERHAPS, "parts"
+        if sampled != DROPPED and row["without"]:
+            # a callee that is known to lose spans explains the gaps of who calls it
+            callee = parts.kept(called=row["without"])
+            kept = {callee, parts.kept(name_of(row["service_key"]))} if callee != LOST else set()
+            if kept & {KEPT, MAYBE}:
+                sampled, by = DROPPED if KEPT in kept else PERHAPS, "parts"
         return (responded(row["outcome"]), sampled, by, *self._silent(row, callees, unanswered, history))
 
     def _silent(self, row: dict[str, Any], callees: frozenset[str], unanswered: Mapping[str, int], history: History) -> tuple[str, str, int, int]:
