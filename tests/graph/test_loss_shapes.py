@@ -69,7 +69,7 @@ def test_a_stretch_in_which_one_instance_ended_nothing_is_a_batch_of_it() -> Non
     said = sentence(found, 1)
     assert "with all that instance cart-1 ended between 2023-11-14T22:13:24.030" in said
     assert "and 2023-11-14T22:13:26.056" in said
-    assert "One export of instance cart-1 was lost" in fix(found)
+    assert "One export of cart was lost, of its instance cart-1" in fix(found)
 
 
 def test_where_nothing_was_asked_for_meanwhile_a_pause_is_no_batch() -> None:

@@ -23,7 +23,8 @@ _WORDS: Final = {
 _FIX: Final = {
     FILTERED: "The parents of {name!r} never come: a processor drops them, or {service} never ends them. Drop whole subtrees, not single spans, and end spans "
     "in a `finally`.",
-    BATCH: "One export of instance {instance} was lost: look at its exporter's timeout and retries then, and at what answers it (the Collector, a proxy).",
+    BATCH: "One export of {service} was lost, of its instance {instance}: look at the exporter of {service}, its timeout and retries, and at what answers it "
+    "(the Collector, a proxy).",
     RESTART: "Let {service} flush its spans before it ends (shut the SDK's tracer provider down on SIGTERM), and give it the time for that.",
     QUEUE_FULL: "Enlarge the queue of {service} (OTEL_BSP_MAX_QUEUE_SIZE), or export more often (OTEL_BSP_SCHEDULE_DELAY): it had more spans than its "
     "exporter took.",
