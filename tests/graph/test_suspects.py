@@ -300,6 +300,12 @@ def test_a_suspect_says_what_is_wrong_where_and_how_to_mend_it():
     assert suspect.confidence == pytest.approx(0.9)
 
 
+def test_what_was_decided_says_how_to_mend_it_though_more_was_found_before_the_cause_was_known():
+    suspect = only("broken_propagation/unknown cart <- web 'GET /a' x9", "broken_propagation/not_injected cart <- web 'GET /b' x2")
+    assert suspect.how_to_fix == "mend: broken_propagation/not_injected cart <- web 'GET /b' x2"
+    assert only("broken_propagation/unknown cart <- web").how_to_fix == "mend: broken_propagation/unknown cart <- web"
+
+
 def test_an_edge_names_both_sides_and_speaks_with_the_numbers_of_its_only_finding():
     suspect = only("broken_propagation/unknown cart <- web", "unexpected_root cart x9")
     assert (suspect.service, suspect.peer, suspect.message) == ("cart", "web", "said: broken_propagation/unknown cart <- web")

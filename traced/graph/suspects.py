@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from traced.graph.causes import UNKNOWN
 from traced.graph.covering import Candidate, Claims, cover
 from traced.graph.defects import NOT_KNOWN, PARENT, SAID_BY_ITSELF, At, Defect, Role, Tell, roles_of, said_of
 from traced.graph.together import Together
@@ -181,7 +182,8 @@ def _suspect(rank: int, candidate: Candidate, explained: Sequence[tuple[Finding,
         findings=tuple(finding.fingerprint for finding in findings),
         occurrences=sum(finding.count for finding in findings),
         message=_message(candidate, naming, instance),
-        how_to_fix=lead.how_to_fix,
+        # where some were decided with a cause and others before one was known, the cause says what to do
+        how_to_fix=next((finding for finding in naming if finding.cause != UNKNOWN), lead).how_to_fix,
     )
 
 
