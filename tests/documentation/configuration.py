@@ -7,16 +7,21 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
 from documentation.table import table
 from pydantic.fields import FieldInfo
 
 import traced.config
+import traced.config.migrations
 from traced.cli.options import listening
-from traced.config import INTERNAL_SETTINGS, Address, Room, Settings
+from traced.config import INTERNAL_SETTINGS, Address, Settings
+from traced.config.migrations import AttestationSettings, ConsumerSettings, DecommissionedSettings, MigrationSettings, SideSettings
+from traced.config.room import Room
 
 UNITS = {"fraction": "share", "hosts": "list of names"}
 """Where the last word of a setting's name does not say its unit."""
@@ -45,6 +50,42 @@ error that names the nearest known one. So is a variable `TRACED_…` that looks
 The same by environment: `TRACED_ANALYSIS__SETTLE_SECONDS=60` (`TRACED_`, the room, two underscores, the setting).
 A list of names (`TRACED_HTTP__ALLOWED_HOSTS`) is written with commas between them, or as a JSON list.
 """
+
+MIGRATION_EXAMPLE = """\
+migrations:
+  - name: order-created-v2
+    system: kafka
+    shape: two_destinations
+    old: {destination: orders.v1}
+    new: {destination: orders.v2}
+    consumers:
+      - billing
+      - {service: shipping, group: close, longest_period: 7d, traces_per_run: 100}
+      - {service: fax, decommissioned: {by: ana, at: 2026-11-01}}
+      - {service: mirror, role: relay}
+      - {service: loadgen, excluded: test traffic}
+    sampling: {"*": 1.0}
+    cutoff: 2026-11-10T00:00:00Z
+    attestations:
+      - {kind: retention_elapsed, at: 2026-11-18T09:00:00Z, by: ana}
+"""
+
+MIGRATIONS = f"""
+## `migrations`
+
+Dual-publish migrations: a list, each with a name. Only a file can hold it (or `TRACED_MIGRATIONS` as JSON). Durations are a number with its unit (`7d`, `36h`,
+`90m`, `1d12h`), times are written with their offset (`2026-11-10T00:00:00Z`; a date alone is its midnight in UTC), and versions are compared as text.
+
+```yaml
+{MIGRATION_EXAMPLE}```
+"""
+PARTS = {
+    "A migration": MigrationSettings,
+    "`old`, `new`": SideSettings,
+    "One of `consumers`": ConsumerSettings,
+    "`decommissioned`": DecommissionedSettings,
+    "One of `attestations`": AttestationSettings,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +149,11 @@ def amount(value: float, unit: str) -> str:
 
 def rooms() -> Iterator[tuple[str, str, list[Setting]]]:
     """Give each room with its sentence and its settings."""
-    documented = _docstrings()
+    documented = _docstrings(traced.config)
     for room, field in Settings.model_fields.items():
         kind: Any = field.annotation
+        if room == "migrations":
+            continue
         if not issubclass(kind, Room):
             raise TypeError(f"{room} is no room")
         shown = [(name, one) for name, one in kind.model_fields.items() if (room, name) not in INTERNAL_SETTINGS]
@@ -118,10 +161,29 @@ def rooms() -> Iterator[tuple[str, str, list[Setting]]]:
         yield room, inspect.getdoc(kind) or "", settings
 
 
-def _docstrings() -> dict[tuple[str, str], str]:
+def migrations() -> Iterator[str]:
+    """Give the tables of what a migration is made of."""
+    documented = _docstrings(traced.config.migrations)
+    for heading, kind in PARTS.items():
+        settings = [Setting("migrations", name, one, documented[kind.__name__, name]) for name, one in kind.model_fields.items()]
+        lines = [(f"`{one.name}`", one.meaning, "required" if one.field.is_required() else _default(one.field), one.bounds) for one in settings]
+        yield f"\n{heading}: {inspect.getdoc(kind)}\n\n" + table(("setting", "what it does", "default", "bounds"), lines)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, timedelta):
+        hours = value.total_seconds() / 3600
+        return f"`{hours / 24:g}d`" if hours > 24 else f"`{hours:g}h`"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value) or "none"
+    return "none" if value in (None, "", {}) else f"`{value}`"
+
+
+def _docstrings(module: ModuleType) -> dict[tuple[str, str], str]:
     """Read the string below each setting: Python itself forgets it."""
     found = {}
-    classes = [node for node in ast.parse(inspect.getsource(traced.config)).body if isinstance(node, ast.ClassDef)]
+    classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
     for declared in classes:
         for line, after in pairwise(declared.body):
             match line, after:
@@ -151,4 +213,4 @@ def document() -> str:
             lines.append((f"`{one.name}`", one.meaning, one.unit, one.default, one.bounds, names))
         parts.append(f"\n## `{room}`\n\n{sentence}\n\n")
         parts.append(table(("setting", "what it does", "unit or values", "default", "bounds", "environment, flag"), lines))
-    return "".join(parts)
+    return "".join([*parts, MIGRATIONS, *migrations()])

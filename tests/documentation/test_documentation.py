@@ -74,7 +74,13 @@ def test_the_configuration_example_is_a_valid_file(tmp_path: Path):
 
 
 def test_every_room_of_the_settings_is_documented():
-    assert [room for room, _, _ in configuration.rooms()] == list(Settings.model_fields)
+    assert [*(room for room, _, _ in configuration.rooms()), "migrations"] == list(Settings.model_fields)
+
+
+def test_the_example_of_a_migration_is_a_valid_file(tmp_path: Path):
+    file = tmp_path / "traced.yaml"
+    file.write_text(configuration.MIGRATION_EXAMPLE, encoding="utf-8")
+    assert [one.name for one in load(file).configured_migrations()] == ["order-created-v2"]
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)

@@ -11,14 +11,17 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from traced.config.files import read_yaml
+from traced.config.migrations import MigrationSettings, check_together
+from traced.config.room import Room
 from traced.errors import ConfigurationError
+from traced.model.migration import Migration
 
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
 
@@ -35,46 +38,6 @@ def _split(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A list of names; in the environment with commas between them, or as a JSON list."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice, of which YAML's readers silently take the last; says where a value is none."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the signature is yaml's
-        """Give the value of a node.
-
-        Raises:
-            yaml.YAMLError: also where yaml's own constructors let another error through, as for the 13th month.
-        """
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
-            kind = node.tag.removeprefix("tag:yaml.org,2002:")
-            raise yaml.constructor.ConstructorError(None, None, f"{str(node.value)[:100]!r} is no {kind}", node.start_mark) from None
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the signature is yaml's
-        """Give a mapping of distinct names.
-
-        Raises:
-            yaml.YAMLError: a key stands twice, or is no text.
-        """
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is no name", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class Room(BaseModel):
-    """Settings of one room; an unknown key is an error, so that a typo cannot pass for a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ReceiverSettings(Room):
@@ -225,6 +188,17 @@ class Settings(BaseSettings):
     graph: GraphSettings = GraphSettings()
     http: HttpSettings = HttpSettings()
     query: QuerySettings = QuerySettings()
+    migrations: tuple[MigrationSettings, ...] = Field((), max_length=100)
+    """Dual-publish migrations: a list, each with a name."""
+
+    @field_validator("migrations")
+    @classmethod
+    def _agree(cls, value: tuple[MigrationSettings, ...]) -> tuple[MigrationSettings, ...]:
+        return check_together(value)
+
+    def configured_migrations(self) -> tuple[Migration, ...]:
+        """Give the migrations as the other rooms know them."""
+        return tuple(one.noun(self.migrations) for one in self.migrations)
 
     @classmethod
     def settings_customise_sources(
@@ -260,7 +234,8 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
         ConfigurationError: naming the setting, and the nearest name where one is unknown.
     """
     _check_environment()
-    from_file = _read_yaml(config) if config is not None else {}
+    # a room of which only the heading is written has no settings
+    from_file = {room: settings for room, settings in (read_yaml(config) if config is not None else {}).items() if settings is not None}
     try:
         from_environment = Settings().model_dump(exclude_unset=True)
         merged = _merge(_merge(from_file, from_environment), flags or {})
@@ -321,28 +296,12 @@ def _setting_meant(rest: str) -> str:
     variables: dict[str, str] = {}
     for room, field in Settings.model_fields.items():
         settings: Any = field.annotation
-        for setting in settings.model_fields:
+        for setting in getattr(settings, "model_fields", ()):
             variables[setting] = variables[f"{room}_{setting}"] = f"TRACED_{room}__{setting}".upper()
     close = difflib.get_close_matches(rest, variables, n=1, cutoff=_SURELY_MEANT)
     if close:
         return variables[close[0]]
     return next((f"TRACED_{room.upper()}__…" for room in Settings.model_fields if rest.startswith(f"{room}_")), "")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _StrictLoader)  # noqa: S506 - it is a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        msg = f"the configuration file {path} cannot be read: {error}"
-        raise ConfigurationError(msg, next_safe_actions=("Check the path and the YAML syntax.",)) from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        msg = f"the configuration file {path} must hold a mapping of rooms, not a {type(content).__name__}"
-        raise ConfigurationError(msg, next_safe_actions=("Start it with, for example, `analysis:`.",))
-    # a room of which only the heading is written has no settings
-    return {room: {} if settings is None else settings for room, settings in content.items()}
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -361,16 +320,23 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}{_nearest(location)}")
         else:
-            lines.append(f"setting {name!r}: {problem['msg']}")
+            lines.append(f"setting {name!r}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
 
 
 def _nearest(location: list[str]) -> str:
-    known: dict[str, Any] = dict(Settings.model_fields)
+    known: Any = Settings
     for part in location[:-1]:
-        room = known.get(part)
-        if room is None:
+        # of a list, the place in it says nothing
+        known = _room_in(known.model_fields[part].annotation) if part in known.model_fields else known
+        if known is None:
             return ""
-        known = dict(room.annotation.model_fields)
-    close = difflib.get_close_matches(location[-1], known, n=1)
+    close = difflib.get_close_matches(location[-1], known.model_fields, n=1)
     return f" (did you mean {'.'.join([*location[:-1], close[0]])!r}?)" if close else ""
+
+
+def _room_in(annotation: Any) -> type[Room] | None:
+    """Give the settings that a type holds, as in a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, Room):
+        return annotation
+    return next((room for part in get_args(annotation) if (room := _room_in(part)) is not None), None)

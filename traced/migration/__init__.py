@@ -1,0 +1,1 @@
+"""How far a dual-publish migration has got, and what may be said about the old schema; pure."""
