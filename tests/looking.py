@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from spans import EPOCH, Spans, shared_workbench, span_id, spans, trace_id
+from spans import EPOCH, Spans, shared_workbench, span_id, spans, trace_id, window_row
 
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.model.occurrence import Occurrence
-from traced.store.reading import SPAN_BY_ID
+from traced.store.read_schemas import SPAN_BY_ID
 from traced.telemetry import Telemetry
 
 NOW = EPOCH / 1e9
@@ -39,6 +39,8 @@ class Elsewhere:
                 "service_namespace": line.namespace,
                 "kind": int(line.kind),
                 "end_time_unix_nano": EPOCH + (line.start or 0) + (line.duration or 0),
+                "name": line.name,
+                "message_attributes": window_row(line)["message_attributes"],
             }
             for line in self.spans.lines
             if (*trace_id(line.trace), span_id(line.span)) in wanted

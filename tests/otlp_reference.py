@@ -18,6 +18,7 @@ from traced.model.batch import Batch, Signal
 from traced.model.schema import TYPED_ATTRIBUTES
 from traced.store.expand import Dictionaries, expand_logs, expand_spans
 from traced.store.group import Bases, dictionary_rows, item_rows
+from traced.store.message_keys import says_of_messages
 
 Row = dict[str, Any]
 
@@ -192,6 +193,7 @@ def _resource(expected: Expected, envelope: Any) -> Row:
         "service_instance_id": first.get("service.instance.id", ""),
         "host": hosts[0] if hosts else "",
         "telemetry_sdk_language": first.get("telemetry.sdk.language", ""),
+        "deployment_environment_name": first.get("deployment.environment.name") or first.get("deployment.environment", ""),
         "resource_attributes": _otlp_json(attributes["attributes"]),
         "resource_dropped_attributes_count": attributes["dropped_attributes_count"],
         "resource_schema_url": expected.text(envelope.schema_url, MAX_VALUE, "schema_url"),
@@ -269,6 +271,7 @@ def _span(expected: Expected, span: Any) -> Row:
         "links": [_link(expected, x) for x in links] or None,
         **attributes,
         **_typed(attributes["attributes"]),
+        "message_attributes": [a for a in attributes["attributes"] if says_of_messages(a["key"])] or None,
     }
 
 

@@ -15,10 +15,10 @@ Further words, in any order:
     +3ms                start, from the beginning of the test's time; else 1 ms after the parent's
     ~20ms               duration; else 2 ms less than the parent's, and 100 ms where there is no parent
     @40s                arrival; else at 0
-    ->x, ->other:x      a span link
+    ->x, ->other:x      a span link; with attributes of the link `->other:x[key=value;key=value]`, where `flags` is its flags
     remote, local       the parent is in another process, or in this one (`Span.flags`)
-    key=value           an attribute: a short name of SHORT, or any key with a dot in it; values are text
-    host=, instance=, version=, sdk=, resource.KEY=    an attribute of the resource
+    key=value           an attribute: a short name of SHORT, or any key with a dot in it; values are text, or, as ["a","b"], an array of texts
+    host=, instance=, version=, sdk=, env=, resource.KEY=    an attribute of the resource
     name=, flags=, dropped_links=, state=              a field of the span (state is `trace_state`)
 
 The same spans come out as OTLP protobuf, for the real decoder and store, and as the staged table that a pass reads.
@@ -27,6 +27,7 @@ The same spans come out as OTLP protobuf, for the real decoder and store, and as
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -36,15 +37,16 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from traced.analysis.giants import NO_SIZES, kept, plan
 from traced.analysis.settled import IDS, Settled, trace_keys
 from traced.model.schema import REPEATS, TYPED_ATTRIBUTES
 from traced.model.span import FLAGS_HAS_IS_REMOTE, FLAGS_IS_REMOTE, SpanKind, StatusCode
+from traced.store.message_keys import says_of_messages
 from traced.store.queries import load_folder
-from traced.store.reading import WINDOW_SCHEMA
+from traced.store.read_schemas import WINDOW_SCHEMA
 from traced.store.workbench import Workbench
 
 EPOCH = 1_700_000_000_000_000_000
@@ -61,8 +63,20 @@ SHORT = {
     "dest": "messaging.destination.name",
     "op": "messaging.operation.type",
     "request": "request.id",
+    "id": "messaging.message.id",
+    "group": "messaging.consumer.group.name",
+    "partition": "messaging.destination.partition.id",
+    "offset": "messaging.kafka.offset",
+    "batch": "messaging.batch.message_count",
+    "v": "message.schema.version",
 }
-RESOURCE = {"host": "host.id", "instance": "service.instance.id", "version": "service.version", "sdk": "telemetry.sdk.language"}
+RESOURCE = {
+    "env": "deployment.environment.name",
+    "host": "host.id",
+    "instance": "service.instance.id",
+    "version": "service.version",
+    "sdk": "telemetry.sdk.language",
+}
 
 _STATUS = {"err": StatusCode.ERROR, "ok": StatusCode.OK}
 _REMOTE = {"remote": FLAGS_HAS_IS_REMOTE | FLAGS_IS_REMOTE, "local": FLAGS_HAS_IS_REMOTE}
@@ -92,6 +106,7 @@ class Line:
     dropped_links: int = 0
     state: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    link_attributes: tuple[dict[str, str], ...] = ()
     attributes: dict[str, str] = field(default_factory=dict)
     resource: dict[str, str] = field(default_factory=dict)
 
@@ -146,8 +161,10 @@ def _with_word(line: Line, word: str) -> Line:
     if word in _REMOTE:
         return replace(line, flags=line.flags | _REMOTE[word])
     if word.startswith("->"):
-        trace, _, span = word[2:].rpartition(":")
-        return replace(line, links=(*line.links, (trace or line.trace, span)))
+        target, _, inside = word[2:].removesuffix("]").partition("[")
+        trace, _, span = target.rpartition(":")
+        attributes = {key: value for key, _, value in (pair.partition("=") for pair in inside.split(";") if pair)}
+        return replace(line, links=(*line.links, (trace or line.trace, span)), link_attributes=(*line.link_attributes, attributes))
     if word[0] in _TIMES:
         return replace(line, **{_TIMES[word[0]]: nanos(word[1:])})
     key, equals, value = word.partition("=")
@@ -298,13 +315,24 @@ def _fill(one: OtlpSpan, line: Line) -> None:
     one.attributes.extend(_key_values(line.attributes))
     if line.status is not StatusCode.UNSET:
         one.status.code = int(line.status)
-    for trace, span in line.links:
-        one.links.add(trace_id=b"".join(part.to_bytes(8, "big") for part in trace_id(trace)), span_id=span_id(span).to_bytes(8, "big"))
+    for (trace, span), attributes in zip(line.links, line.link_attributes, strict=True):
+        link = one.links.add(trace_id=b"".join(part.to_bytes(8, "big") for part in trace_id(trace)), span_id=span_id(span).to_bytes(8, "big"))
+        link.flags = int(attributes.get("flags", "0"), 0)
+        link.attributes.extend(_key_values({SHORT.get(k, k): v for k, v in attributes.items() if k != "flags"}))
 
 
 def _key_values(attributes: dict[str, str]) -> Iterator[KeyValue]:
     for key, value in attributes.items():
-        yield KeyValue(key=key, value=AnyValue(string_value=value))
+        if value.startswith('["'):
+            texts = ArrayValue(values=[AnyValue(string_value=text) for text in json.loads(value)])
+            yield KeyValue(key=key, value=AnyValue(array_value=texts))
+        else:
+            yield KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def _attributes(attributes: dict[str, str]) -> list[dict[str, object]]:
+    """Give attributes as ATTRIBUTE rows."""
+    return [{"key": key, "type": 5 if value.startswith('["') else 1, "value": value} for key, value in attributes.items()]
 
 
 def window_row(line: Line) -> dict[str, object]:
@@ -312,7 +340,16 @@ def window_row(line: Line) -> dict[str, object]:
     assert line.duration is not None
     high, low = trace_id(line.trace)
     typed = {c: next((line.attributes[s] for s in spellings if s in line.attributes), None) for c, spellings in TYPED_ATTRIBUTES.items()}
-    links = [{"trace_id_high": trace_id(t)[0], "trace_id_low": trace_id(t)[1], "span_id": span_id(s)} for t, s in line.links]
+    links = [
+        {
+            "trace_id_high": trace_id(trace)[0],
+            "trace_id_low": trace_id(trace)[1],
+            "span_id": span_id(span),
+            "flags": int(attributes.get("flags", "0"), 0),
+            "attributes": _attributes({SHORT.get(k, k): v for k, v in attributes.items() if k != "flags"}),
+        }
+        for (trace, span), attributes in zip(line.links, line.link_attributes, strict=True)
+    ]
     return typed | {
         "trace_id_high": high,
         "trace_id_low": low,
@@ -332,6 +369,8 @@ def window_row(line: Line) -> dict[str, object]:
         "service_instance_id": line.resource.get("service.instance.id"),
         "host": line.resource.get("host.id") or line.resource.get("service.instance.id"),
         "telemetry_sdk_language": line.resource.get("telemetry.sdk.language"),
+        "deployment_environment_name": line.resource.get("deployment.environment.name") or line.resource.get("deployment.environment"),
+        "message_attributes": _attributes({k: v for k, v in line.attributes.items() if says_of_messages(k)}) or None,
         "links": links or None,
         "arrival_time_unix_nano": EPOCH + line.arrival,
     }

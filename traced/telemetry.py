@@ -34,6 +34,8 @@ class AnalysisLimit(StrEnum):
     """Span links whose targets were not looked up in the store: too many in one pass."""
     LATE_LINKS = "late_links"
     """Span links forgotten before their producer came: their messages are not in the graph."""
+    MESSAGES = "messages"
+    """Messages forgotten before their publication came, and names of destinations beyond the bound: they are joined with no producer."""
     REVISITS = "revisits"
     """Traces that were to be looked at again when more is known, and will not be: too many waited."""
     HASTY_CLAIMS = "hasty_claims"

@@ -1,6 +1,6 @@
 -- The spans that arrived in a window, with names resolved: what one analysis pass reads of the store.
 -- params: since BIGINT, until BIGINT
--- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT, start_time_unix_nano BIGINT, end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER, service_namespace VARCHAR, service_name VARCHAR, service_version VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, peer_name VARCHAR, database_name VARCHAR, server_address VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, response_status VARCHAR, error_type VARCHAR, client_address VARCHAR, user_agent VARCHAR, http_request_method VARCHAR, http_route VARCHAR, url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, correlation_id VARCHAR, links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
+-- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT, start_time_unix_nano BIGINT, end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER, service_namespace VARCHAR, service_name VARCHAR, service_version VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, deployment_environment_name VARCHAR, peer_name VARCHAR, database_name VARCHAR, server_address VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, response_status VARCHAR, error_type VARCHAR, client_address VARCHAR, user_agent VARCHAR, http_request_method VARCHAR, http_route VARCHAR, url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, correlation_id VARCHAR, message_attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[], links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, flags UINTEGER, attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[])[], arrival_time_unix_nano BIGINT
 SELECT
     trace_id_high,
     trace_id_low,
@@ -20,6 +20,7 @@ SELECT
     coalesce(service_instance_id, '') AS service_instance_id,
     coalesce(host, '') AS host,
     coalesce(telemetry_sdk_language, '') AS telemetry_sdk_language,
+    coalesce(deployment_environment_name, '') AS deployment_environment_name,
     -- whom a caller names: the alias a person gave, else the address (of a SERVER, or who may be one, the address is its own)
     coalesce(peer_service, CASE WHEN kind IN (3, 4) THEN server_address END, '') AS peer_name,
     CASE
@@ -53,6 +54,7 @@ SELECT
     coalesce(messaging_message_id, messaging_partition || '/' || messaging_offset) AS messaging_message_id,
     -- a captured header is an array of one
     trim(correlation_id, '[]"') AS correlation_id,
+    message_attributes,
     links,
     arrival_time_unix_nano
 FROM window_spans

@@ -1,7 +1,7 @@
 -- Who sent the spans of a segment that some links name?
 -- params:
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service_name VARCHAR, service_namespace VARCHAR, kind UTINYINT,
---   end_time_unix_nano BIGINT
+--   end_time_unix_nano BIGINT, name VARCHAR, attribute_ids UINTEGER[]
 SELECT
     s.trace_id_high,
     s.trace_id_low,
@@ -9,7 +9,9 @@ SELECT
     r.service_name,
     r.service_namespace,
     s.kind,
-    s.end_time_unix_nano
+    s.end_time_unix_nano,
+    s.name,
+    s.attribute_ids
 FROM span s
 JOIN resource r USING (resource_id)
 WHERE EXISTS (

@@ -3,7 +3,7 @@
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT,
 --   start_time_unix_nano BIGINT,
 --   end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER,
---   resource_id UINTEGER, attribute_ids UINTEGER[], links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[],
+--   resource_id UINTEGER, attribute_ids UINTEGER[], links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, flags UINTEGER, attribute_ids UINTEGER[])[],
 --   arrival_time_unix_nano BIGINT
 SELECT
     trace_id_high,
@@ -20,7 +20,12 @@ SELECT
     dropped_links_count,
     resource_id,
     attribute_ids,
-    list_transform(links, lambda l: {'trace_id_high': l.trace_id_high, 'trace_id_low': l.trace_id_low, 'span_id': l.span_id}) AS links,
+    list_transform(
+        links,
+        lambda l: {
+            'trace_id_high': l.trace_id_high, 'trace_id_low': l.trace_id_low, 'span_id': l.span_id, 'flags': l.flags, 'attribute_ids': l.attribute_ids
+        }
+    ) AS links,
     arrival_time_unix_nano
 FROM span
 WHERE arrival_time_unix_nano > $since AND arrival_time_unix_nano <= $until

@@ -1,7 +1,7 @@
 -- Who sent the sealed spans that some links name?
 -- params: files VARCHAR[]
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, service_name VARCHAR, service_namespace VARCHAR, kind UTINYINT,
---   end_time_unix_nano BIGINT
+--   end_time_unix_nano BIGINT, name VARCHAR, message_attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[]
 SELECT
     s.trace_id_high,
     s.trace_id_low,
@@ -9,7 +9,9 @@ SELECT
     s.service_name,
     s.service_namespace,
     s.kind,
-    s.end_time_unix_nano
+    s.end_time_unix_nano,
+    s.name,
+    s.message_attributes
 FROM read_parquet($files, union_by_name => true) s
 WHERE EXISTS (
     SELECT 1

@@ -3,12 +3,13 @@
 -- returns: trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, parent_span_id UBIGINT, trace_state VARCHAR, flags UINTEGER, name VARCHAR, kind UTINYINT,
 --   start_time_unix_nano BIGINT,
 --   end_time_unix_nano BIGINT, status_code UTINYINT, dropped_links_count UINTEGER,
---   service_namespace VARCHAR, service_name VARCHAR, service_version VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR,
+--   service_namespace VARCHAR, service_name VARCHAR, service_version VARCHAR, service_instance_id VARCHAR, host VARCHAR, telemetry_sdk_language VARCHAR, deployment_environment_name VARCHAR,
 --   peer_service VARCHAR, server_address VARCHAR, network_peer_address VARCHAR, network_peer_port VARCHAR, db_system VARCHAR, db_namespace VARCHAR,
 --   db_name VARCHAR, messaging_system VARCHAR, messaging_destination VARCHAR, messaging_operation VARCHAR, http_response_status_code VARCHAR,
 --   rpc_status_code VARCHAR, error_type VARCHAR, client_address VARCHAR, user_agent VARCHAR, http_request_method VARCHAR, http_route VARCHAR,
 --   url_path VARCHAR, url_full VARCHAR, rpc_service VARCHAR, rpc_method VARCHAR, messaging_message_id VARCHAR, messaging_partition VARCHAR, messaging_offset VARCHAR, correlation_id VARCHAR,
---   links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT)[], arrival_time_unix_nano BIGINT
+--   message_attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[],
+--   links STRUCT(trace_id_high UBIGINT, trace_id_low UBIGINT, span_id UBIGINT, flags UINTEGER, attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[])[], arrival_time_unix_nano BIGINT
 SELECT
     trace_id_high,
     trace_id_low,
@@ -28,6 +29,7 @@ SELECT
     service_instance_id,
     host,
     telemetry_sdk_language,
+    deployment_environment_name,
     peer_service,
     server_address,
     network_peer_address,
@@ -53,7 +55,13 @@ SELECT
     messaging_partition,
     messaging_offset,
     correlation_id,
-    list_transform(links, lambda l: {'trace_id_high': l.trace_id_high, 'trace_id_low': l.trace_id_low, 'span_id': l.span_id}) AS links,
+    message_attributes,
+    list_transform(
+        links,
+        lambda l: {
+            'trace_id_high': l.trace_id_high, 'trace_id_low': l.trace_id_low, 'span_id': l.span_id, 'flags': l.flags, 'attributes': l.attributes
+        }
+    ) AS links,
     arrival_time_unix_nano
 FROM read_parquet($files, union_by_name => true)
 WHERE arrival_time_unix_nano > $since AND arrival_time_unix_nano <= $until

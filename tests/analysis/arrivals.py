@@ -19,7 +19,7 @@ from traced.detectors import detectors
 from traced.findings.ledger import Ledger, Wording
 from traced.model.schema import REPEATS
 from traced.model.views import Tallies
-from traced.store.reading import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA
+from traced.store.read_schemas import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA
 from traced.telemetry import Telemetry
 
 Keys = npt.NDArray[np.uint64]

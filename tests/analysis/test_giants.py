@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from traced.analysis.giants import MAX_GIANTS, Giants, crowded, kept, plan
 from traced.analysis.settled import trace_keys
-from traced.store.reading import TRACE_SIZES
+from traced.store.read_schemas import TRACE_SIZES
 
 LIMIT = 10
 

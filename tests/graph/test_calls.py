@@ -230,7 +230,7 @@ def test_links_here_elsewhere_and_nowhere_in_one_batch() -> None:
 
 
 def test_more_links_to_elsewhere_than_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("traced.analysis.passes.MAX_OUTSIDE_LINKS", 3)
+    monkeypatch.setattr("traced.analysis.link_targets.MAX_OUTSIDE_LINKS", 3)
     seen = look(["billing CONSUMER k " + " ".join(f"->gone:p{n}" for n in range(5))])
     (counter,) = (s.value for m in seen.passes._telemetry.analysis_dropped.collect() for s in m.samples if s.labels["limit"] == "outside_links")
     assert counter == 2

@@ -14,7 +14,7 @@ from traced.config import QuerySettings
 from traced.model.schema import LOGS, SPANS, TYPED_ATTRIBUTES
 from traced.store.catalog import sums_path
 from traced.store.parquet import read_footer, write_parquet
-from traced.store.reading import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA, WINDOW_TYPED
+from traced.store.read_schemas import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA, WINDOW_TYPED
 from traced.store.sealed_files import _sum, _write_sums
 from traced.store.store import Store
 from traced.store.user_queries import UserQueries

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.analysis.settled import IDS, Mask, trace_keys, where
-from traced.store.reading import TRACE_SIZES
+from traced.store.read_schemas import TRACE_SIZES
 from traced.store.recent_keys import Keys
 
 MAX_GIANTS: Final = 10_000

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+import pyarrow as pa
 import structlog
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.inbox import Inbox
+from traced.analysis.messages import MessageLog, Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.analysis.revisits import Revisits
@@ -21,6 +23,7 @@ from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger
 from traced.model.losses import ServiceAccount
+from traced.model.schema_rules import SchemaRules
 from traced.model.views import Tallies
 from traced.store.store import Store
 from traced.store.workbench import Workbench
@@ -42,6 +45,13 @@ _MAX_ACCOUNTS: Final = 100
 _STATE: Final = "analysis"
 _STATE_VERSION: Final = 5
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
+
+
+class _Nowhere:
+    """A log that keeps nothing."""
+
+    def add(self, messages: pa.Table, flows: pa.Table) -> None:
+        """Forget them."""
 
 
 class Analysis:
@@ -70,6 +80,7 @@ class Analysis:
         self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass, settings.max_spans_per_trace)
         hold = int(settings.settle_seconds * 1e9)
         self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
+        self._message_log: MessageLog = _Nowhere()
         self._revisits = Revisits()
         self._due: list[tuple[int, int]] = []
         self.inbox = Inbox()
@@ -92,6 +103,11 @@ class Analysis:
         """What services say of their own spans, those that lost most first."""
 
     # ------------------------------------------------------------------ life
+
+    def keep_messages(self, log: MessageLog, rules: SchemaRules) -> None:
+        """Keep messages in a log, their versions read by some rules; to be called before `restore` and `start`."""
+        self._message_log = log
+        self._passes.messages = Messages(self._workbench, rules)
 
     def start(self) -> None:
         """Take up where an earlier run stopped, and start the thread."""
@@ -244,6 +260,7 @@ class Analysis:
             (
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
+                lambda: self._message_log.add(outcome.messages, outcome.flows),
                 lambda: self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged),
                 lambda: self._resolve(outcome.services, now),
                 lambda: self._count(outcome),
@@ -285,6 +302,7 @@ class Analysis:
         dropped = self._settling.let_go | passes.propagation.dropped
         dropped[AnalysisLimit.HISTORY] = history
         dropped[AnalysisLimit.LATE_LINKS] = passes.late_links.dropped
+        dropped[AnalysisLimit.MESSAGES] = passes.messages.dropped
         dropped[AnalysisLimit.HASTY_CLAIMS] = passes.hasty.dropped
         dropped[AnalysisLimit.REVISITS] = self._revisits.dropped
         dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from traced.graph.service_graph import ByMinute
 from traced.model.edge import EdgeCounts, EdgeKey
+from traced.model.messages import FLOWS, MESSAGES
 from traced.model.occurrence import Occurrence, OccurrenceKey
 
 
@@ -29,6 +32,8 @@ class Outcome:
         complete, incomplete: fresh traces.
         truncated: traces that turned out to have more than max_spans_per_trace spans.
         services: names of all services that reported.
+        messages: rows of MESSAGES: publications and consumptions by fresh spans, joined as far as is known now.
+        flows: rows of FLOWS: all messages of the traces looked at, less what an earlier pass counted of them, and what is known better of others.
     """
 
     occurrences: list[Occurrence] = field(default_factory=list)
@@ -46,3 +51,5 @@ class Outcome:
     incomplete: int = 0
     truncated: int = 0
     services: frozenset[str] = frozenset()
+    messages: pa.Table = field(default_factory=MESSAGES.empty_table)
+    flows: pa.Table = field(default_factory=FLOWS.empty_table)

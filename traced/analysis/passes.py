@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import structlog
 
 from traced.analysis.concluding import conclude
@@ -17,6 +16,8 @@ from traced.analysis.dangling import SpanSource
 from traced.analysis.edge_history import Meaning
 from traced.analysis.hasty import HastyClaims
 from traced.analysis.late_links import LateLinks
+from traced.analysis.link_targets import LinkTargets
+from traced.analysis.messages import Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.pool import EVER
 from traced.analysis.settled import Settled
@@ -30,7 +31,7 @@ from traced.graph import relation
 from traced.graph.absence import Absences
 from traced.graph.calls import Naming
 from traced.graph.causes import LOCAL_LOSS, with_causes
-from traced.graph.columns import used
+from traced.graph.columns import Mask, used
 from traced.graph.forest import Forest
 from traced.graph.history import History
 from traced.graph.losses import LossLedger
@@ -42,16 +43,16 @@ from traced.graph.weights import weighed
 from traced.model.occurrence import Occurrence
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
-from traced.telemetry import AnalysisLimit, FindingsLimit, Telemetry
+from traced.telemetry import FindingsLimit, Telemetry
 
 log = structlog.get_logger(__name__)
 
-MAX_OUTSIDE_LINKS: Final = 10_000
 MAX_ROWS_PER_DETECTOR: Final = 100_000
 JOINED_SHARE: Final = 0.75
 """Of `late_window_seconds`: a trace is looked at for the last time so long after its first span, while all of it is still within reach."""
 _THREADS: Final = 2
 _ORPHAN: Final = "orphan_span"
+_MESSAGES: Final = "messages"
 _MINUTE_NANOS: Final = 60_000_000_000
 
 
@@ -86,7 +87,7 @@ class Passes:
         """
         self._workbench = workbench
         self._threads = ThreadPoolExecutor(_THREADS, "analysis-columns")
-        self._links = links
+        self._links = LinkTargets(workbench, links, telemetry)
         self._detectors = detectors
         self._graph = graph
         self._telemetry = telemetry
@@ -99,6 +100,7 @@ class Passes:
             raise ConfigurationError(f"no query of this name: {', '.join(without)}", next_safe_actions=("Add it to queries/detectors.",))
         self.history = History()
         self.late_links = LateLinks()
+        self.messages = Messages(workbench)
         self.absences = Absences()
         self.trace_ids = RecentTraceIds()
         self.waiting = Waiting(telemetry, links, self.trace_ids, self.history, self.absences, hold_nanos)
@@ -165,6 +167,7 @@ class Passes:
             outcome.minutes[until // _MINUTE_NANOS] = total([outcome.minutes.get(until // _MINUTE_NANOS, {}), messages])
         outcome.edges = total(outcome.minutes.values())
         self.late_links.wait(made, settled.fresh)
+        self._find_messages(outcome, made, earlier, settled.fresh)
         return outcome
 
     def finish(self) -> Outcome:
@@ -179,6 +182,13 @@ class Passes:
             self._tell(outcome, self.waiting.decide(until))
             self._detect(outcome, tuple(d for d in self._detectors if any(table in self._queries[d.id].driven_by for table in WAITED)))
         return outcome
+
+    def _find_messages(self, outcome: Outcome, made: relation.Relation, earlier: relation.Relation | None, fresh: Mask) -> None:
+        try:
+            outcome.messages, outcome.flows = self.messages.look(made, earlier, fresh)
+        except Exception as error:  # the detector fence: by now the pass has learned, and must not be run again
+            self._telemetry.detector_errors.labels(_MESSAGES).inc()
+            log.exception("messages_failed", error=repr(error))
 
     def _conclude(self, outcome: Outcome, forest: Forest) -> None:
         """Say why the parents of orphans are absent."""
@@ -202,6 +212,7 @@ class Passes:
         return {
             "history": self.history.dump(),
             "late_links": self.late_links.dump(),
+            "messages": self.messages.dump(),
             "propagation": self.waiting.dump(),
             "structure": self.structure.dump(),
             "reporting": dict(self.reporting),
@@ -219,6 +230,8 @@ class Passes:
         """
         self.history.load(state["history"])
         self.late_links.load(state["late_links"])
+        if "messages" in state:
+            self.messages.load(state["messages"])
         self.waiting.load(state["propagation"])
         if "losses" in state:
             self.losses.load(state["losses"])
@@ -235,26 +248,7 @@ class Passes:
     def _relate(self, forest: Forest) -> relation.Relation:
         naming = Naming(self._graph.virtual_callers, self._graph.virtual_callees, frozenset(self.reporting), self.history.aliases())
         self.waiting.cut_traces.join(forest)
-        return relation.build(forest, naming, self._resolve_links(forest), self.waiting.cut_traces)
-
-    def _resolve_links(self, forest: Forest) -> pa.Table:
-        """Find the spans that links point to: here, else in the store."""
-        lists = forest.spans.column("links").combine_chunks()
-        if isinstance(lists, pa.ChunkedArray):
-            lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.nulls(0, forest.spans.schema.field("links").type)
-        if lists.null_count == len(lists):
-            return relation.NO_LINKS
-        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
-        row = np.repeat(np.arange(forest.count), lengths)
-        high, low, span_id = (np.asarray(c) for c in lists.flatten().flatten())
-        target = forest.find(high, low, span_id)
-        links = pa.table({"row": row, "target": target, "trace_id_high": high, "trace_id_low": low, "span_id": span_id})
-        outside = links.filter(pa.array(target < 0)).select(["trace_id_high", "trace_id_low", "span_id"])
-        if outside.num_rows > MAX_OUTSIDE_LINKS:
-            self._telemetry.leave_out(AnalysisLimit.OUTSIDE_LINKS, outside.num_rows - MAX_OUTSIDE_LINKS)
-        found = self._links.spans_by_id(outside.slice(0, MAX_OUTSIDE_LINKS)) if outside.num_rows else None
-        self._workbench.register({"links": links, "found": found if found is not None else _NOTHING_FOUND})
-        return self._workbench.run(self._analysis_queries["resolved_links"])
+        return relation.build(forest, naming, self._links.resolve(forest), self.waiting.cut_traces)
 
     def _learn_names(self, forest: Forest, now: float) -> None:
         for code in used(forest.service.of[~forest.nameless]):
@@ -334,16 +328,3 @@ def _ids(forest: Forest, rows: np.ndarray[Any, Any]) -> frozenset[tuple[int, int
 def _edges(made: relation.Relation, earlier: relation.Relation | None) -> ByMinute:
     """Give the edges of a pass, less those that an earlier one counted of the same traces."""
     return edges(made.calls) if earlier is None else difference(edges(made.calls), edges(earlier.calls))
-
-
-_NOTHING_FOUND: Final = pa.table(
-    {
-        "trace_id_high": pa.array([], pa.uint64()),
-        "trace_id_low": pa.array([], pa.uint64()),
-        "span_id": pa.array([], pa.uint64()),
-        "service_name": pa.array([], pa.string()),
-        "service_namespace": pa.array([], pa.string()),
-        "kind": pa.array([], pa.uint8()),
-        "end_time_unix_nano": pa.array([], pa.int64()),
-    },
-)

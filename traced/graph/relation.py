@@ -22,6 +22,7 @@ from traced.graph.responses import outcomes
 from traced.graph.service_keys import name_of, shown
 from traced.graph.trace_ids import RecentTraceIds, truncated
 from traced.graph.trace_state import samplings
+from traced.model.schema import ATTRIBUTE
 from traced.model.span import UNKNOWN_SERVICE, SpanKind, StatusCode
 
 NO_LINKS = pa.table(
@@ -35,8 +36,15 @@ NO_LINKS = pa.table(
         "trace_id_high": pa.array([], pa.uint64()),
         "trace_id_low": pa.array([], pa.uint64()),
         "span_id": pa.array([], pa.uint64()),
+        "position": pa.array([], pa.int64()),
+        "flags": pa.array([], pa.uint32()),
+        "attributes": pa.array([], pa.list_(ATTRIBUTE)),
+        "name": pa.array([], pa.string()),
+        "message_attributes": pa.array([], pa.list_(ATTRIBUTE)),
     },
 )
+"""Span links: of which row, to which row (`target`, -1 where it is not here), the `position` among its span's, and, for a target that is elsewhere in the
+store, who it is (`kind` 0 where it is nowhere) and what it says of messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +207,7 @@ def instances(*tables: pa.Table) -> set[tuple[str, str]]:
 
 def span_columns(forest: Forest, calls: Calls, rows: Ints) -> pa.Table:
     """Give some spans: the columns of `queries/analysis/staged_spans.sql`, and resolved ones; rows are numbered from 0, -1 is none."""
-    spans = forest.spans.drop_columns(["service_name", "service_namespace", "links"]).take(pa.array(rows))
+    spans = forest.spans.drop_columns(["service_name", "service_namespace", "links", "message_attributes"]).take(pa.array(rows))
     resolved = {
         "trace": forest.trace,
         "parent_row": forest.parent,

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traced.graph.calls import Calls
-from traced.graph.columns import Codes
+from traced.graph.columns import Codes, Unsigned
 from traced.graph.forest import Forest
 from traced.graph.trace_state import parse
 from traced.model.occurrence import Occurrence
 
 Weights = npt.NDArray[np.float64]
 _WHOLE: Final = float(2**56)
+_BITS: Final = np.uint64(2**56 - 1)
 
 Place = tuple[int, int, int]
 """Trace id (high, low) and span id."""
@@ -38,6 +39,16 @@ def weights(states: pa.ChunkedArray) -> Weights | None:
     of_text = np.where(said.has_threshold, _WHOLE / (_WHOLE - said.threshold.astype(np.float64)), np.nan)
     found: Weights = of_text[codes.of]
     return found
+
+
+def probabilities(states: pa.ChunkedArray, trace_id_low: Unsigned) -> Weights:
+    """Give with which probability each span was kept, by its `trace_state`; NaN where it does not say, or says what its randomness refutes."""
+    codes = Codes.from_column(states)
+    if not any(codes.texts):
+        return np.full(len(codes.of), np.nan)
+    said = parse(pa.array(codes.texts, pa.string())).at(codes.of)
+    refuted = said.threshold > np.where(said.has_randomness, said.randomness, trace_id_low & _BITS)
+    return np.where(said.has_threshold & ~said.spoiled & ~refuted, (_WHOLE - said.threshold.astype(np.float64)) / _WHOLE, np.nan)
 
 
 def of_calls(calls: Calls) -> Weights | None:

@@ -28,6 +28,7 @@ RESOURCES: Final = pa.schema(
         ("service_instance_id", pa.string()),
         ("host", pa.string()),
         ("telemetry_sdk_language", pa.string()),
+        ("deployment_environment_name", pa.string()),
         ("attribute_ids", ATTRIBUTE_IDS),
         ("dropped_attributes_count", pa.uint32()),
         ("schema_url", pa.string()),
@@ -194,6 +195,7 @@ ORIGIN: Final[list[tuple[str, pa.DataType]]] = [
     ("service_instance_id", pa.string()),
     ("host", pa.string()),
     ("telemetry_sdk_language", pa.string()),
+    ("deployment_environment_name", pa.string()),
     ("resource_attributes", pa.string()),
     ("resource_dropped_attributes_count", pa.uint32()),
     ("resource_schema_url", pa.string()),
@@ -211,12 +213,17 @@ SPANS: Final = pa.schema(
         *ORIGIN,
         *((name, pa.string()) for name in TYPED_ATTRIBUTES),
         ("attributes", pa.list_(ATTRIBUTE)),
+        ("message_attributes", pa.list_(ATTRIBUTE)),
         ("events", pa.list_(EVENT)),
         ("links", pa.list_(LINK)),
         ("arrival_time_unix_nano", pa.int64()),
     ],
 )
-"""One row a span: the schema of `spans-*.parquet` and of everything that reads spans."""
+"""One row a span: the schema of `spans-*.parquet` and of everything that reads spans.
+
+`message_attributes`: those of the attributes that say something of a message (`traced.store.message_keys`), null where there are none, as of most spans:
+the analysis reads them of every span, and `attributes` of none.
+"""
 
 LOGS: Final = pa.schema([*LOG_CORE, *ORIGIN, ("attributes", pa.list_(ATTRIBUTE)), ("arrival_time_unix_nano", pa.int64())])
 """One row a log record: the schema of `logs-*.parquet`."""

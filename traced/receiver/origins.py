@@ -17,6 +17,7 @@ from traced.receiver.wire import Limits
 CLOCK_KEYS: Final = ("host.id", "k8s.node.name", "host.name", "service.instance.id")
 """What names the clock a span was timed by, the most certain first."""
 
+_ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
 _IDENTITY: Final = ("service.namespace", "service.name", "service.version", "service.instance.id")
 
 
@@ -64,6 +65,7 @@ class Origins:
                     "service_instance_id": instance,
                     "host": next((known[key] for key in CLOCK_KEYS if known.get(key)), ""),
                     "telemetry_sdk_language": known.get("telemetry.sdk.language", ""),
+                    "deployment_environment_name": next((known[key] for key in _ENVIRONMENT_KEYS if known.get(key)), ""),
                     "attribute_ids": ids,
                     "dropped_attributes_count": int(self._dropped[row]),
                     "schema_url": self._urls[row],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from traced.model.schema import ATTRIBUTE, EVENT, LINK, LOG_CORE, LOGS, ORIGIN, SPAN_CORE, SPANS, TYPED_ATTRIBUTES
 from traced.model.span import AttributeType
+from traced.store.message_keys import says_of_messages
 
 Ints = npt.NDArray[np.int64]
 
@@ -21,13 +23,15 @@ Ints = npt.NDArray[np.int64]
 class Dictionaries:
     """What a segment's numbers stand for; row number = id, in every table.
 
-    `first_attribute` is the id of the first attribute row, for a reader that fetched only a range of them.
+    `first_attribute` is the id of the first attribute row, for a reader that fetched only a range of them. `message_keys` are keys that say something of
+    messages here, beside those that always do.
     """
 
     attributes: pa.Table
     resources: pa.Table
     scopes: pa.Table
     first_attribute: int = 0
+    message_keys: frozenset[str] = frozenset()
 
 
 def encoded(schema: pa.Schema) -> pa.Schema:
@@ -43,6 +47,7 @@ def expand_spans(rows: pa.Table, dictionaries: Dictionaries, schema: pa.Schema =
     columns |= _origin(rows, dictionaries)
     columns |= lists.typed()
     columns["attributes"] = lists.attributes()
+    columns["message_attributes"] = lists.of_messages()
     columns["events"] = _nested(rows.column("events"), EVENT, dictionaries)
     columns["links"] = _nested(rows.column("links"), LINK, dictionaries)
     columns["arrival_time_unix_nano"] = rows.column("arrival_time_unix_nano")
@@ -63,14 +68,27 @@ def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
 
 
 def typed_columns(attribute_ids: pa.ChunkedArray, dictionaries: Dictionaries) -> dict[str, pa.Array]:
-    """Give only the typed attribute columns (as strings) of a segment's `span` rows: what the analysis reads."""
-    return {name: column.cast(pa.string()) for name, column in _ListsOfIds(attribute_ids, dictionaries).typed().items()}
+    """Give only the typed attribute columns (as strings) of a segment's `span` rows, and `message_attributes`: what the analysis reads."""
+    lists = _ListsOfIds(attribute_ids, dictionaries)
+    return {name: column.cast(pa.string()) for name, column in lists.typed().items()} | {"message_attributes": lists.of_messages()}
+
+
+def message_attributes(attribute_ids: pa.ChunkedArray, dictionaries: Dictionaries) -> pa.Array:
+    """Give only what says something of messages: `message_attributes` of a segment's `span` rows."""
+    return _ListsOfIds(attribute_ids, dictionaries).of_messages()
+
+
+def linked(lists: pa.ChunkedArray, dictionaries: Dictionaries) -> pa.Array:
+    """Give span links with those of LINK's fields that they have, attributes in place of numbers."""
+    item = lists.type.value_type
+    names = [item.field(place).name for place in range(item.num_fields)]
+    return _nested(lists, pa.struct([f for f in LINK if f.name in names or (f.name == "attributes" and "attribute_ids" in names)]), dictionaries)
 
 
 def origin_columns(rows: pa.Table, dictionaries: Dictionaries, names: tuple[str, ...]) -> dict[str, pa.Array]:
     """Give some columns of the rows' resources."""
     ids = rows.column("resource_id")
-    return {name: pc.take(dictionaries.resources.column(name), ids) for name in names}
+    return {name: pc.take(_of_origins(dictionaries.resources, name), ids) for name in names}
 
 
 class _ListsOfIds:
@@ -85,12 +103,30 @@ class _ListsOfIds:
         self.lengths = lengths
         self.ids = np.asarray(whole.flatten()).astype(np.int64) - dictionaries.first_attribute
         self.dictionary = dictionaries.attributes
+        self._message_keys = dictionaries.message_keys
+
+    @cached_property
+    def _keys(self) -> pa.DictionaryArray:
+        return _one(self.dictionary.column("key")).dictionary_encode()
 
     def attributes(self) -> pa.ListArray:
         """Give each row's attributes as key, type and value."""
         ids = pa.array(self.ids)
         parts = [_one(pc.take(self.dictionary.column(name), ids)) for name in ("key", "type", "value")]
         return pa.ListArray.from_arrays(pa.array(self.offsets), pa.StructArray.from_arrays(parts, fields=list(ATTRIBUTE)))
+
+    def of_messages(self) -> pa.ListArray:
+        """Give each row's attributes that say something of a message; null where there are none."""
+        by_key = np.array([says_of_messages(key, self._message_keys) for key in self._keys.dictionary.to_pylist()], bool)
+        if not by_key.any():
+            return pa.nulls(self.count, pa.list_(ATTRIBUTE))
+        chosen = by_key[np.asarray(self._keys.indices)][self.ids]
+        lengths = np.bincount(np.repeat(np.arange(self.count), self.lengths)[chosen], minlength=self.count)
+        ids = pa.array(self.ids[chosen])
+        parts = [_one(pc.take(self.dictionary.column(name), ids)) for name in ("key", "type", "value")]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        entries = pa.StructArray.from_arrays(parts, fields=list(ATTRIBUTE))
+        return pa.ListArray.from_arrays(pa.array(offsets), entries, mask=pa.array(lengths == 0))
 
     def typed(self) -> dict[str, pa.Array]:
         """Give the typed attribute columns: of several spellings the newest, of a repeated key the first."""
@@ -127,15 +163,17 @@ class _ListsOfIds:
             for spelling in spellings:
                 rank_of_key[spelling] = len(names)
                 names.append(name)
-        keys = _one(self.dictionary.column("key")).dictionary_encode()
+        keys = self._keys
         by_key = np.array([rank_of_key.get(key, -1) for key in keys.dictionary.to_pylist()] or [-1], np.int64)
         return by_key[np.asarray(keys.indices)] if len(keys) else np.zeros(0, np.int64), names
 
 
 def _origin(rows: pa.Table, dictionaries: Dictionaries) -> dict[str, Any]:
     resource, scope = rows.column("resource_id"), rows.column("scope_id")
-    names = ("service_namespace", "service_name", "service_version", "service_instance_id", "host", "telemetry_sdk_language")
-    columns: dict[str, Any] = {name: _by_id(dictionaries.resources.column(name), resource) for name in names}
+    names = (
+        "service_namespace", "service_name", "service_version", "service_instance_id", "host", "telemetry_sdk_language", "deployment_environment_name",
+    )  # fmt: skip
+    columns: dict[str, Any] = {name: _by_id(_of_origins(dictionaries.resources, name), resource) for name in names}
     for prefix, ids, table in (("resource", resource, dictionaries.resources), ("scope", scope, dictionaries.scopes)):
         columns[f"{prefix}_attributes"] = _by_id(_attributes_text(table, dictionaries), ids)
         columns[f"{prefix}_dropped_attributes_count"] = pc.take(table.column("dropped_attributes_count"), ids)
@@ -143,6 +181,11 @@ def _origin(rows: pa.Table, dictionaries: Dictionaries) -> dict[str, Any]:
     columns["scope_name"] = _by_id(dictionaries.scopes.column("name"), scope)
     columns["scope_version"] = _by_id(dictionaries.scopes.column("version"), scope)
     return columns
+
+
+def _of_origins(resources: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    """Give a column of resources; a segment of before it existed lacks it."""
+    return resources.column(name) if name in resources.column_names else pa.nulls(resources.num_rows, pa.string())
 
 
 def _by_id(texts: pa.ChunkedArray | pa.Array, ids: pa.ChunkedArray) -> pa.DictionaryArray:

@@ -17,99 +17,12 @@ import pyarrow.parquet as pq
 
 from traced.model.schema import LOGS, REPEATS, SPANS
 from traced.store.catalog import Generation
-from traced.store.expand import expand_logs, expand_spans, origin_columns, typed_columns
+from traced.store.expand import Dictionaries, expand_logs, expand_spans, linked, message_attributes, origin_columns, typed_columns
 from traced.store.queries import load_folder
+from traced.store.read_schemas import IDENTITIES, SPAN_BY_ID, TRACE_IDS, TRACE_SIZES, WINDOW_CORE, WINDOW_ORIGIN, WINDOW_SCHEMA
 from traced.store.recent_keys import Keys
 from traced.store.segment import Segment
 from traced.store.spill import Spill, spill_settings
-
-WINDOW_CORE: Final = (
-    "trace_id_high",
-    "trace_id_low",
-    "span_id",
-    "parent_span_id",
-    "trace_state",
-    "flags",
-    "name",
-    "kind",
-    "start_time_unix_nano",
-    "end_time_unix_nano",
-    "status_code",
-    "dropped_links_count",
-)
-WINDOW_ORIGIN: Final = ("service_namespace", "service_name", "service_version", "service_instance_id", "host", "telemetry_sdk_language")
-WINDOW_TYPED: Final = (
-    "peer_service",
-    "server_address",
-    "network_peer_address",
-    "network_peer_port",
-    "db_system",
-    "db_namespace",
-    "db_name",
-    "messaging_system",
-    "messaging_destination",
-    "messaging_operation",
-    "http_response_status_code",
-    "rpc_status_code",
-    "error_type",
-    "client_address",
-    "user_agent",
-    "http_request_method",
-    "http_route",
-    "url_path",
-    "url_full",
-    "rpc_service",
-    "rpc_method",
-    "messaging_message_id",
-    "messaging_partition",
-    "messaging_offset",
-    "correlation_id",
-)
-LINK_TARGET: Final = pa.list_(pa.struct([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64()), ("span_id", pa.uint64())]))
-
-WINDOW_SCHEMA: Final = pa.schema(
-    [
-        *((name, SPANS.field(name).type) for name in (*WINDOW_CORE, *WINDOW_ORIGIN, *WINDOW_TYPED)),
-        ("links", LINK_TARGET),
-        ("arrival_time_unix_nano", pa.int64()),
-    ],
-)
-"""What a window holds of each span: the columns that the staging query resolves."""
-
-SPAN_BY_ID: Final = pa.schema(
-    [
-        ("trace_id_high", pa.uint64()),
-        ("trace_id_low", pa.uint64()),
-        ("span_id", pa.uint64()),
-        ("service_name", pa.string()),
-        ("service_namespace", pa.string()),
-        ("kind", pa.uint8()),
-        ("end_time_unix_nano", pa.int64()),
-    ],
-)
-
-TRACE_IDS: Final = pa.schema([("trace_id_high", pa.uint64()), ("trace_id_low", pa.uint64())])
-
-TRACE_SIZES: Final = pa.schema([*TRACE_IDS, ("spans", pa.int64()), ("first_arrival", pa.int64())])
-"""How many spans of a trace arrived in a window, and when the first did (ns)."""
-
-IDENTITIES: Final = pa.schema(
-    SPANS.field(name)
-    for name in (
-        "trace_id_high",
-        "trace_id_low",
-        "span_id",
-        "kind",
-        "service_namespace",
-        "service_name",
-        "name",
-        "parent_span_id",
-        "start_time_unix_nano",
-        "end_time_unix_nano",
-        "status_code",
-    )
-)
-"""What identifies a span (the first six columns; a service's absent name is empty), and what a repeat of it is compared by."""
 
 _SIZE: Final = pa.schema([("spans", pa.int64()), ("roots", pa.int64())])
 _LOG_COUNT: Final = pa.schema([("logs", pa.int64())])
@@ -159,13 +72,19 @@ def _window(segment: Segment, query: str, params: Mapping[str, Any], tables: Map
         rows = _select(cursor, query, params, tables)
         if not rows.num_rows:
             return None
-        ids = pc.list_flatten(rows.column("attribute_ids"))
-        bounds = pc.min_max(ids).as_py() if len(ids) else {"min": 0, "max": 0}
-        dictionaries = segment.dictionaries(cursor, bounds["min"], bounds["max"])
-    columns = {name: rows.column(name) for name in (*WINDOW_CORE, "links", "arrival_time_unix_nano")}
+        of_links = pc.list_flatten(pc.struct_field(pc.list_flatten(rows.column("links")), "attribute_ids"))
+        dictionaries = _dictionaries(segment, cursor, pc.list_flatten(rows.column("attribute_ids")), of_links)
+    columns = {name: rows.column(name) for name in (*WINDOW_CORE, "arrival_time_unix_nano")}
+    columns["links"] = linked(rows.column("links"), dictionaries)
     columns |= origin_columns(rows, dictionaries, WINDOW_ORIGIN)
     columns |= typed_columns(rows.column("attribute_ids"), dictionaries)
     return pa.table([columns[f.name] for f in WINDOW_SCHEMA], schema=WINDOW_SCHEMA)
+
+
+def _dictionaries(segment: Segment, cursor: duckdb.DuckDBPyConnection, *ids: pa.ChunkedArray) -> Dictionaries:
+    """Read what the numbers of some rows stand for: of the attributes those between the first and the last."""
+    bounds = [pc.min_max(some).as_py() for some in ids if len(some) > some.null_count]
+    return segment.dictionaries(cursor, min((b["min"] for b in bounds), default=0), max((b["max"] for b in bounds), default=0))
 
 
 def hot_trace_ids(segment: Segment, since: int, until: int) -> pa.Table:
@@ -189,7 +108,12 @@ def hot_repeats(segment: Segment, since: int, until: int) -> pa.Table:
 def hot_spans_by_id(segment: Segment, ids: pa.Table) -> pa.Table:
     """Give SPAN_BY_ID columns of a segment's spans with some (trace_id_high, trace_id_low, span_id)."""
     with _cursor(segment) as cursor:
-        return _select(cursor, "hot_spans_by_id", tables={"candidate": ids})
+        rows = _select(cursor, "hot_spans_by_id", tables={"candidate": ids})
+        if not rows.num_rows:
+            return SPAN_BY_ID.empty_table()
+        dictionaries = _dictionaries(segment, cursor, pc.list_flatten(rows.column("attribute_ids")))
+    rows = rows.append_column("message_attributes", message_attributes(rows.column("attribute_ids"), dictionaries))
+    return conform(rows, SPAN_BY_ID)
 
 
 def hot_log_batches(segment: Segment) -> npt.NDArray[np.uint64]:

@@ -20,7 +20,7 @@ from traced.config import StoreSettings
 from traced.errors import StoreError
 from traced.model.schema import LOGS, REPEATS, SPANS
 from traced.model.views import StoredTrace
-from traced.store import reading
+from traced.store import read_schemas, reading
 from traced.store.catalog import Catalog, Generation, Part, Parts
 from traced.store.memory import newest
 from traced.store.reading import SealedReader, SealedUnreadableError, TraceSize
@@ -84,11 +84,11 @@ class StoredRows(ABC):
         return sum(self.set_aside(generation, error) for generation, error in damaged) > 0
 
     def window(self, since: int, until: int) -> pa.Table:
-        """Give the spans with since < arrival <= until (ns), as reading.WINDOW_SCHEMA."""
+        """Give the spans with since < arrival <= until (ns), as read_schemas.WINDOW_SCHEMA."""
 
         def work(parts: Parts) -> pa.Table:
             hot = [reading.hot_window(s, since, until) for s in parts.segments if s.extent.last_arrival > since]
-            return reading.together([self._reader.window(parts.generations, since, until), *hot], reading.WINDOW_SCHEMA)
+            return reading.together([self._reader.window(parts.generations, since, until), *hot], read_schemas.WINDOW_SCHEMA)
 
         return self._read(work)
 
@@ -97,16 +97,16 @@ class StoredRows(ABC):
 
         def work(parts: Parts) -> pa.Table:
             hot = [reading.hot_trace_ids(s, since, until) for s in parts.segments if s.extent.last_arrival > since]
-            return reading.together([self._reader.trace_ids(parts.generations, since, until), *hot], reading.TRACE_IDS)
+            return reading.together([self._reader.trace_ids(parts.generations, since, until), *hot], read_schemas.TRACE_IDS)
 
         return reading.trace_ids_of(self._read(work))
 
     def spans_by_id(self, ids: pa.Table) -> pa.Table:
-        """Give who sent some spans (columns trace_id_high, trace_id_low, span_id), as reading.SPAN_BY_ID."""
+        """Give who sent some spans (columns trace_id_high, trace_id_low, span_id), as read_schemas.SPAN_BY_ID."""
 
         def work(parts: Parts) -> pa.Table:
             hot = [reading.hot_spans_by_id(s, ids) for s in parts.segments]
-            return reading.together([self._reader.spans_by_id(parts.generations, ids), *hot], reading.SPAN_BY_ID)
+            return reading.together([self._reader.spans_by_id(parts.generations, ids), *hot], read_schemas.SPAN_BY_ID)
 
         return self._read(work)
 
@@ -115,17 +115,17 @@ class StoredRows(ABC):
 
         def work(parts: Parts) -> pa.Table:
             hot = [reading.hot_trace_sizes(s, traces, since, until) for s in parts.segments if s.extent.last_arrival > since]
-            return reading.together([self._reader.trace_sizes(parts.generations, traces, since, until), *hot], reading.TRACE_SIZES)
+            return reading.together([self._reader.trace_sizes(parts.generations, traces, since, until), *hot], read_schemas.TRACE_SIZES)
 
-        sizes = self._read(work).group_by(reading.TRACE_IDS.names).aggregate([("spans", "sum"), ("first_arrival", "min")])
-        return sizes.rename_columns(reading.TRACE_SIZES.names)
+        sizes = self._read(work).group_by(read_schemas.TRACE_IDS.names).aggregate([("spans", "sum"), ("first_arrival", "min")])
+        return sizes.rename_columns(read_schemas.TRACE_SIZES.names)
 
     def window_of_traces(self, traces: pa.Table, since: int, until: int) -> pa.Table:
         """Give the spans of some traces (columns trace_id_high, trace_id_low) in a window of arrival."""
 
         def work(parts: Parts) -> pa.Table:
             hot = [reading.hot_window_of_traces(s, traces, since, until) for s in parts.segments if s.extent.last_arrival > since]
-            return reading.together([self._reader.window_of_traces(parts.generations, traces, since, until), *hot], reading.WINDOW_SCHEMA)
+            return reading.together([self._reader.window_of_traces(parts.generations, traces, since, until), *hot], read_schemas.WINDOW_SCHEMA)
 
         return self._read(work)
 
@@ -183,7 +183,7 @@ class StoredRows(ABC):
         def work(parts: Parts) -> pa.Table:
             generations = newest(parts.generations, 2 * self.settings.dedup_window_spans)
             hot = [reading.hot_identities(s, candidates) for s in parts.segments]
-            return reading.together([self._reader.identities(generations, candidates), *hot], reading.IDENTITIES)
+            return reading.together([self._reader.identities(generations, candidates), *hot], read_schemas.IDENTITIES)
 
         rows = self._read(work)
         return {row[:6]: row[6:] for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)}

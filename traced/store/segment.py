@@ -79,6 +79,7 @@ class Segment:
         extent: what is committed.
         frozen: nothing is written any more; it waits to be sealed.
         broken: an I/O error invalidated its instance: every statement fails until it is reopened.
+        message_keys: keys that say something of messages here, beside those that always do.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Segment:
         self.extent = extent
         self.frozen = False
         self.broken = False
+        self.message_keys: frozenset[str] = frozenset()
         self._memory_limit_bytes = memory_limit_bytes
         self._spill = spill
         self._connection = connection
@@ -224,7 +226,7 @@ class Segment:
         attributes = cursor.sql(queries["hot_attributes"].sql, params={"first": first_attribute, "last": last_attribute}).to_arrow_table()
         resources = cursor.sql(queries["hot_resources"].sql).to_arrow_table()
         scopes = cursor.sql(queries["hot_scopes"].sql).to_arrow_table()
-        return Dictionaries(attributes, resources, scopes, first_attribute)
+        return Dictionaries(attributes, resources, scopes, first_attribute, self.message_keys)
 
     def close(self) -> None:
         """Close the connection (without a checkpoint) and the ledger.

@@ -52,9 +52,16 @@ _CHECK_SECONDS_AT_START: Final = 1.0
 class Store(StoredRows):
     """Keeps spans and logs; safe to call from any thread. What it answers: StoredRows."""
 
-    def __init__(self, settings: StoreSettings, telemetry: Telemetry) -> None:
-        """Remember the settings; `open` does the work."""
+    def __init__(self, settings: StoreSettings, telemetry: Telemetry, message_keys: frozenset[str] = frozenset()) -> None:
+        """Remember the settings; `open` does the work.
+
+        Args:
+            settings: of the store.
+            telemetry: where losses and sizes are told.
+            message_keys: attributes that say something of messages here, beside those that always do.
+        """
         super().__init__(settings, Catalog())
+        self._message_keys = message_keys
         self._telemetry = telemetry
         root = settings.data_dir
         self.hot_dir, self.sealed_dir, self.state_dir = root / "hot", root / "sealed", root / "state"
@@ -176,6 +183,8 @@ class Store(StoredRows):
         self._telemetry.quarantined.inc(found.quarantined)
         self._save_account(found.account)
         self.catalog = Catalog()
+        for segment in found.segments:
+            segment.message_keys = self._message_keys
         self.catalog.swap((), (*found.generations, *found.segments))
         self._unchecked = list(found.generations)
         return found
@@ -257,7 +266,9 @@ class Store(StoredRows):
 
     def _new_segment(self, next_batch: int) -> Segment:
         number, self._next_number = self._next_number, self._next_number + 1
-        return Segment.create(self.hot_dir, number, self.settings.memory_limit_bytes, next_batch, durable=self.settings.durable, spill=self.spill)
+        segment = Segment.create(self.hot_dir, number, self.settings.memory_limit_bytes, next_batch, durable=self.settings.durable, spill=self.spill)
+        segment.message_keys = self._message_keys
+        return segment
 
     def _roll(self, next_batch: int, *, broken: bool) -> Segment:
         """Freeze the hot segment and give a fresh one (called by the writer's thread).

@@ -23,6 +23,7 @@ SELECT unnest(NULL::STRUCT(
     service_instance_id VARCHAR,
     host VARCHAR,
     telemetry_sdk_language VARCHAR,
+    deployment_environment_name VARCHAR,
     resource_attributes VARCHAR,
     resource_dropped_attributes_count UINTEGER,
     resource_schema_url VARCHAR,

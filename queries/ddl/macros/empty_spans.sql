@@ -26,6 +26,7 @@ SELECT unnest(NULL::STRUCT(
     service_instance_id VARCHAR,
     host VARCHAR,
     telemetry_sdk_language VARCHAR,
+    deployment_environment_name VARCHAR,
     resource_attributes VARCHAR,
     resource_dropped_attributes_count UINTEGER,
     resource_schema_url VARCHAR,
@@ -64,6 +65,7 @@ SELECT unnest(NULL::STRUCT(
     messaging_batch_message_count VARCHAR,
     correlation_id VARCHAR,
     attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[],
+    message_attributes STRUCT("key" VARCHAR, "type" UTINYINT, "value" VARCHAR)[],
     events STRUCT(
         time_unix_nano BIGINT,
         name VARCHAR,

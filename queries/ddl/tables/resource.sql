@@ -9,6 +9,7 @@ CREATE TABLE resource (
     service_instance_id VARCHAR,
     host VARCHAR,
     telemetry_sdk_language VARCHAR,
+    deployment_environment_name VARCHAR, -- segments of an earlier version lack it
     attribute_ids UINTEGER[],
     dropped_attributes_count UINTEGER,
     schema_url VARCHAR

@@ -4,7 +4,7 @@
 --   severity_number utinyint, severity_text varchar, event_name varchar, body varchar, body_type utinyint,
 --   trace_id varchar, span_id varchar, flags uinteger, attributes map(varchar, varchar),
 --   dropped_attributes_count uinteger, service_name varchar, service_namespace varchar, service_version varchar,
---   service_instance_id varchar, host varchar, telemetry_sdk_language varchar, resource_attributes map(varchar, varchar),
+--   service_instance_id varchar, host varchar, telemetry_sdk_language varchar, deployment_environment_name varchar, resource_attributes map(varchar, varchar),
 --   resource_dropped_attributes_count uinteger, resource_schema_url varchar, scope_name varchar, scope_version varchar,
 --   scope_attributes map(varchar, varchar), scope_dropped_attributes_count uinteger, scope_schema_url varchar,
 --   arrival_time_unix_nano bigint, arrival_time timestamp_ns
@@ -31,6 +31,7 @@ SELECT
     service_instance_id,
     host,
     telemetry_sdk_language,
+    deployment_environment_name,
     origin_map(resource_attributes) AS resource_attributes,
     resource_dropped_attributes_count,
     resource_schema_url,

@@ -1,0 +1,99 @@
+"""Messages of the passes: who published and who took them, by which version of their schema; as rows of fresh spans, and as flows of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from traced.graph.columns import Mask
+from traced.graph.message_memory import MessageMemory
+from traced.graph.message_parts import Facts, parts
+from traced.graph.messages import NOTHING, Found, messages
+from traced.graph.relation import Relation
+from traced.graph.schema_reading import questions, rule_tables
+from traced.model.messages import FLOWS, MESSAGES
+from traced.model.schema_rules import SchemaRules
+from traced.store.queries import load_folder
+from traced.store.workbench import Workbench
+
+_NO_RULES: Final = SchemaRules()
+
+
+class MessageLog(Protocol):
+    """Where what passes find of messages is kept."""
+
+    def add(self, messages: pa.Table, flows: pa.Table) -> None:
+        """Keep rows of MESSAGES, and rows of FLOWS, which are added up."""
+        ...
+
+
+class Messages:
+    """Finds the messages of each pass; remembers what joins them across passes."""
+
+    def __init__(self, workbench: Workbench, rules: SchemaRules = _NO_RULES) -> None:
+        """Know nothing yet; `rules` say how versions of schemas are read."""
+        self._workbench = workbench
+        self._rules = rules
+        self._queries = load_folder("analysis")
+        self._fixed: dict[str, pa.Table] = {}
+        self.memory = MessageMemory()
+
+    @property
+    def dropped(self) -> int:
+        """Count messages that waited for their publication, and names of channels, that a limit left out."""
+        return self.memory.dropped + self.memory.channels.dropped
+
+    def look(self, made: Relation, earlier: Relation | None, fresh: Mask) -> tuple[pa.Table, pa.Table]:
+        """Find the messages of a pass.
+
+        Args:
+            made: the traces of the pass.
+            earlier: what an earlier pass saw of those that it saw.
+            fresh: spans of `made` that no earlier pass looked at.
+
+        Returns:
+            Rows of MESSAGES, of fresh spans; and of FLOWS, with what was counted before taken away.
+        """
+        after = self._find(made)
+        before = self._find(earlier) if earlier is not None else NOTHING
+        if not after.rows.num_rows and not before.rows.num_rows and self.memory.empty:
+            return MESSAGES.empty_table(), FLOWS.empty_table()
+        came, publishers, internal = after.targets(*self.memory.wanted())
+        settled = self.memory.settle(after.rows, before.rows, came, publishers, internal)
+        new = settled.rows.filter(pa.array(fresh[np.asarray(settled.rows.column("row"))])) if settled.rows.num_rows else settled.rows
+        return new.select(MESSAGES.names).cast(MESSAGES), settled.flows
+
+    def _find(self, made: Relation) -> Found:
+        asked = parts(made, self._rules)
+        if not len(asked.rows):
+            return NOTHING
+        self._tell_rules()
+        self._workbench.register({"message_parts": asked.table})
+        facts = self._workbench.run(self._queries["message_facts"])
+        self._workbench.register(questions(asked, facts, self._rules))
+        versions = self._workbench.run(self._queries["message_versions"])
+        return messages(made, asked, Facts(facts, versions))
+
+    def _tell_rules(self) -> None:
+        """Give the workbench what does not change: spellings, names of operations, and rules."""
+        if not self._fixed:
+            spellings = {name: self._workbench.run(self._queries[name]) for name in ("message_spellings", "message_verbs")}
+            self._fixed = spellings | rule_tables(self._rules)
+        self._workbench.register(self._fixed)
+
+    # ------------------------------------------------------------------ across restarts
+
+    def dump(self) -> dict[str, Any]:
+        """Give what is remembered as JSON values."""
+        return self.memory.dump()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            KeyError, ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        self.memory.load(state)

@@ -1,0 +1,186 @@
+"""Spans of a pass that may say something of messages, their links, and the spans elsewhere that these lead to: what `message_facts.sql` is asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.graph.columns import Codes, Ints, Mask
+from traced.graph.relation import Relation
+from traced.model.schema import ATTRIBUTE
+from traced.model.schema_rules import SchemaRules
+from traced.model.span import SpanKind
+
+CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(1, 6)
+"""Operations as numbers; 0 is none."""
+_OPERATIONS: Final = {"create": CREATE, "send": SEND, "receive": RECEIVE, "process": PROCESS, "settle": SETTLE}
+
+_COPIED: Final = (
+    ("name", pa.string()),
+    ("message_attributes", pa.list_(ATTRIBUTE)),
+    ("messaging_system", pa.string()),
+    ("messaging_destination", pa.string()),
+    ("messaging_operation", pa.string()),
+    ("messaging_message_id", pa.string()),
+    ("server_address", pa.string()),
+    ("http_route", pa.string()),
+    ("url_path", pa.string()),
+    ("rpc_service", pa.string()),
+    ("rpc_method", pa.string()),
+)
+PARTS: Final = pa.schema(
+    [("number", pa.int64()), ("kind", pa.uint8()), ("is_link", pa.bool_()), ("owner", pa.int64()), ("call_rule", pa.int64()), *_COPIED],
+)
+"""What is asked about. `owner`: of a link the span that has it, else itself. `call_rule`: the rule of a span that answers, or makes, a call of a contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a pass asks about.
+
+    Attributes:
+        rows: rows of the spans that may say something of messages; their numbers are 0 … len(rows) - 1.
+        calls: which of them are asked about as halves of calls.
+        links: of those links (rows of the relation's) that count, places in it; their numbers follow.
+        outside: of links whose target is elsewhere, places in the relation's links; their numbers follow.
+        table: rows of PARTS.
+        systems, routed: of each rule, by its number, the system that it is of, and whether only some routes are.
+    """
+
+    rows: Ints
+    calls: Mask
+    links: Ints
+    outside: Ints
+    table: pa.Table
+    systems: tuple[str, ...] = ()
+    routed: tuple[bool, ...] = ()
+
+    def subject(self, configured: pa.ChunkedArray) -> Mask:
+        """Mark the spans that a rule is about: of a service whose contract migrates what is called by its routes, where any are configured."""
+        rule = np.asarray(pc.fill_null(self.table.column("call_rule"), 0)).astype(np.int64)
+        marks: Mask = (~np.array(self.routed)[rule] | np.asarray(configured))[: len(self.rows)]
+        return marks
+
+    @property
+    def first_link(self) -> int:
+        """Give the number of the first link."""
+        return len(self.rows)
+
+    @property
+    def first_outside(self) -> int:
+        """Give the number of the first span elsewhere."""
+        return len(self.rows) + len(self.links)
+
+
+def parts(made: Relation, rules: SchemaRules) -> Parts:
+    """Choose what may say something of messages, or is a half of a call of a contract that migrates."""
+    forest = made.forest
+    said = forest.spans.column("message_attributes")
+    chosen = (forest.kind == SpanKind.PRODUCER) | (forest.kind == SpanKind.CONSUMER) | made.calls.messaging
+    if said.null_count < len(said):
+        chosen |= np.asarray(said.is_valid())
+    call_rule = _call_rules(made, rules)
+    chosen |= call_rule >= 0
+    # a span that stands twice, under two names of one service, is one
+    rows = np.flatnonzero(chosen & (forest.same_side < 0))
+    calls = call_rule[rows] >= 0
+    place = np.full(forest.count, -1)
+    place[rows] = np.arange(len(rows))
+    links = made.links
+    of_row = np.asarray(links.column("row"))
+    linked = np.flatnonzero(place[of_row] >= 0) if links.num_rows else np.zeros(0, np.int64)
+    outside = linked[(np.asarray(links.column("target"))[linked] < 0) & (np.asarray(links.column("kind"))[linked] != 0)]
+    count = len(rows) + len(linked) + len(outside)
+    rule = np.concatenate([call_rule[rows], np.full(count - len(rows), -1)])
+    owner = np.arange(count)
+    owner[len(rows) : len(rows) + len(linked)] = place[of_row[linked]]
+    first = {
+        "number": pa.array(np.arange(count)),
+        "kind": pa.array(np.concatenate([forest.kind[rows], np.zeros(len(linked), np.int64), np.asarray(links.column("kind"))[outside]]).astype(np.uint8)),
+        "is_link": pa.array((np.arange(count) >= len(rows)) & (np.arange(count) < len(rows) + len(linked))),
+        "owner": pa.array(owner),
+        "call_rule": pa.array(rule, mask=rule < 0),
+    }
+    spans = forest.spans.select([name for name, _ in _COPIED]).take(pa.array(rows))
+    of_links = pa.table({"message_attributes": links.column("attributes").take(pa.array(linked))})
+    elsewhere = links.select(["name", "message_attributes"]).take(pa.array(outside))
+    copied = {name: _stacked(name, kind, spans, of_links, elsewhere) for name, kind in _COPIED}
+    systems = ("", *(rule.system for rule in rules.rules))
+    routed = (False, *(bool(rule.old.route or rule.new.route) for rule in rules.rules))
+    return Parts(rows, calls, linked, outside, pa.table(first | copied, schema=PARTS), systems, routed)
+
+
+def _stacked(name: str, kind: pa.DataType, *tables: pa.Table) -> pa.ChunkedArray:
+    """Put a column of several tables together, null where one lacks it."""
+    chunks: list[pa.Array] = []
+    for table in tables:
+        if name in table.column_names:
+            chunks += table.column(name).cast(kind).chunks
+        else:
+            chunks.append(pa.nulls(table.num_rows, kind))
+    return pa.chunked_array(chunks, kind)
+
+
+def _call_rules(made: Relation, rules: SchemaRules) -> Ints:
+    """Give, for each span that answers calls of a contract, and for those that call it, the number of its rule (from 1); -1 for all others."""
+    forest = made.forest
+    found = np.full(forest.count, -1)
+    for number, rule in reversed(list(enumerate(rules.rules, 1))):
+        if rule.of_calls:
+            answers = forest.service.among(*{rule.old.destination, rule.new.destination} - {""}) & (forest.kind == SpanKind.SERVER)
+            found[answers] = number
+            callers = made.calls.caller[answers]
+            found[callers[callers >= 0]] = number
+    return found
+
+
+# ---------------------------------------------------------------------- answers
+
+
+class Facts:
+    """What `message_facts.sql` and `message_versions.sql` say of each part; by its number.
+
+    Attributes:
+        operation: CREATE … SETTLE, or 0.
+        says: it carries any attribute of messages.
+    """
+
+    def __init__(self, facts: pa.Table, versions: pa.Table) -> None:
+        """Take both answers, in the order of numbers."""
+        self._tables = (facts, versions)
+        self._codes: dict[str, Codes] = {}
+        operation = self.codes("operation")
+        self.operation: Ints = np.array([_OPERATIONS.get(text, 0) for text in operation.texts] or [0])[operation.of]
+        self.says: Mask = np.asarray(facts.column("says"))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Give a column of the answers."""
+        facts, versions = self._tables
+        return facts.column(name) if name in facts.column_names else versions.column(name)
+
+    def codes(self, name: str) -> Codes:
+        """Give a column of texts as numbers."""
+        if name not in self._codes:
+            self._codes[name] = Codes.from_column(self.column(name))
+        return self._codes[name]
+
+    def texts(self, name: str, numbers: Ints) -> pa.Array:
+        """Give the texts of some parts; '' for the number -1."""
+        column = self.column(name).combine_chunks() if self.column(name).num_chunks != 1 else self.column(name).chunk(0)
+        taken = column.take(pa.array(numbers, mask=numbers < 0))
+        return pc.fill_null(taken, "")
+
+    def known(self, name: str) -> Mask:
+        """Mark the parts of which a text is known."""
+        codes = self.codes(name)
+        marks: Mask = np.array([bool(text) for text in codes.texts] or [False])[codes.of]
+        return marks
+
+    def integers(self, name: str) -> tuple[Ints, Mask]:
+        """Give a column of numbers, 0 where it is unknown, and where it is known."""
+        column = self.column(name)
+        return np.asarray(pc.fill_null(column, 0)).astype(np.int64), np.asarray(column.is_valid())
