@@ -77,7 +77,10 @@ def parent_is_remote(row: Facts) -> tuple[bool | None, str]:
     return (False, "kind") if row["kind"] != SpanKind.UNSPECIFIED else (None, "")
 
 
-_SURE: Final = {"flags": 0.97, "habit": 0.95, "kind": 0.85, "": 0.5}
+_SURE: Final = {"flags": 0.99, "habit": 0.97, "kind": 0.85, "": 0.5}
+_SAMPLED: Final = {"threshold": 0.99, "parts": 0.95}
+_BY_ORDER: Final = 0.97
+"""Of a sampler that shows by a cut through trace ids."""
 
 
 def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # noqa: FBT001 - a fact, not a switch
@@ -91,7 +94,7 @@ def cause_of(row: Facts, remote: bool | None, by: str) -> tuple[str, float]:  # 
     if remote is False:
         return LOCAL_LOSS, _SURE[by]
     if row["sampled"] == DROPPED:
-        return SAMPLED_OUT, 0.95
+        return SAMPLED_OUT, _SAMPLED.get(row["sampled_by"], _BY_ORDER)
     if remote is None:
         return UNKNOWN, 0.5
     return _upstream(row, by)
