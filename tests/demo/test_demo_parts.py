@@ -19,6 +19,7 @@ from traced.demo.http_service import MAX_BODY_BYTES, HttpClient, HttpServer, Req
 from traced.demo.instrumentation import Identity, ServiceTelemetry
 from traced.demo.load import ShopRequest, request_mix
 from traced.demo.message_queue import Message, MessageQueue, QueueFullError
+from traced.demo.rollout import NEW, OLD
 from traced.demo.services import Schedule
 from traced.demo.workers import BackgroundJob, QueueConsumer, wait_until
 
@@ -216,7 +217,7 @@ class TestWorkers:
                 raise ValueError("not today")
 
         with closing(MessageQueue(tmp_path / "queue", {"orders": ("caller",)})) as messages:
-            consumer = QueueConsumer(telemetry, messages, "orders", process, linked=False)
+            consumer = QueueConsumer(telemetry, messages, lambda: OLD, process, linked=False)
             consumer.start()
             messages.publish("orders", "m1", {}, {})
             assert wait_until(lambda: messages.outstanding == 0, time.monotonic() + 10)
@@ -225,6 +226,52 @@ class TestWorkers:
         assert attempts == [1, 2]
         assert [span.attributes.get("error.type") for span in exporter.get_finished_spans()] == ["ValueError", None]
         assert "could not process" in caplog.text
+
+    def test_a_consumer_that_moves_takes_what_waits_of_the_old_schema_first(self, tmp_path, caller):
+        telemetry, exporter = caller
+        reads, taken = [OLD], []
+        with closing(MessageQueue(tmp_path / "queue")) as messages:
+            consumer = QueueConsumer(telemetry, messages, lambda: reads[-1], lambda message: taken.append(message.message_id), linked=False)
+            consumer.follow()
+            messages.publish(OLD.destination, "before", {}, {})
+            reads.append(NEW)
+            consumer.follow()
+            for number, schema in enumerate((OLD, NEW, OLD, NEW)):
+                messages.publish(schema.destination, f"{schema.version}-{number}", {}, {})
+            consumer.start()
+            assert wait_until(lambda: messages.outstanding == 0, time.monotonic() + 10)
+            consumer.stop()
+        telemetry.shutdown()
+        assert taken == ["before", "2-1", "2-3"]
+        assert [span.attributes["message.schema.version"] for span in exporter.get_finished_spans()] == ["1", "2", "2"]
+        assert [span.attributes["messaging.destination.name"] for span in exporter.get_finished_spans()] == ["orders", "orders.v2", "orders.v2"]
+
+    def test_a_consumer_that_ends_gets_nothing_more(self, tmp_path, caller):
+        telemetry, _ = caller
+        reads = [OLD, None]
+        with closing(MessageQueue(tmp_path / "queue")) as messages:
+            consumer = QueueConsumer(telemetry, messages, lambda: reads.pop(0), lambda _: None, linked=False)
+            consumer.follow()
+            consumer.follow()
+            messages.publish(OLD.destination, "after", {}, {})
+            assert messages.outstanding == 0
+        telemetry.shutdown()
+
+    def test_a_rare_consumer_takes_all_that_has_come_when_its_time_is_there_or_when_it_is_to_hurry(self, tmp_path, caller):
+        telemetry, _ = caller
+        with closing(MessageQueue(tmp_path / "queue")) as messages:
+            consumer = QueueConsumer(telemetry, messages, lambda: OLD, lambda _: None, linked=False, every_seconds=0.5)
+            consumer.start()
+            for number in range(3):
+                messages.publish(OLD.destination, f"m{number}", {}, {})
+            assert messages.outstanding == 3
+            assert wait_until(lambda: messages.outstanding == 0, time.monotonic() + 10)
+            messages.publish(OLD.destination, "late", {}, {})
+            consumer.hurry()
+            began = time.monotonic()
+            assert wait_until(lambda: messages.outstanding == 0, began + 10)
+            consumer.stop()
+        telemetry.shutdown()
 
     def test_a_job_runs_once_in_so_many_requests_even_if_a_run_fails(self, caplog):
         runs = []

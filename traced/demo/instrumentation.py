@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from traced import __version__
+from traced.demo.rollout import Schema
 from traced.demo.sdk import (
     ALWAYS_ON,
     BatchSpanProcessor,
@@ -172,30 +173,30 @@ class ServiceTelemetry:
             yield span
 
     @contextmanager
-    def producer_span(self, destination: str, message_id: str) -> Iterator[Span]:
-        """Span of sending one message; its context is to travel in the message's headers."""
-        attributes = _messaging("send", destination, message_id)
-        with self._span(f"send {destination}", SpanKind.PRODUCER, attributes) as span:
+    def producer_span(self, schema: Schema, message_id: str) -> Iterator[Span]:
+        """Span of sending one message of a schema; its context is to travel in the message's headers."""
+        attributes = _messaging("send", schema, message_id)
+        with self._span(f"send {schema.destination}", SpanKind.PRODUCER, attributes) as span:
             yield span
 
     @contextmanager
-    def consumer_span(self, destination: str, message_id: str, group: str, headers: Mapping[str, str], *, linked: bool) -> Iterator[Span]:
+    def consumer_span(self, schema: Schema, message_id: str, group: str, headers: Mapping[str, str], *, linked: bool) -> Iterator[Span]:
         """Span of processing one message.
 
         Args:
-            destination: queue name.
+            schema: where it came from, and as which version it is read.
             message_id: the message's id.
             group: consumer group name.
             headers: the message's headers.
             linked: begin a trace of its own with a span link to the producer, instead of being the producer's child.
         """
-        attributes = _messaging("process", destination, message_id) | {"messaging.consumer.group.name": group}
+        attributes = _messaging("process", schema, message_id) | {"messaging.consumer.group.name": group}
         context = self._extract(headers)
         links: list[Link] = []
         if linked:
             links = [Link(get_current_span(context).get_span_context())]
             context = Context()
-        with self._span(f"process {destination}", SpanKind.CONSUMER, attributes, context=context, links=links) as span:
+        with self._span(f"process {schema.destination}", SpanKind.CONSUMER, attributes, context=context, links=links) as span:
             yield span
 
     @contextmanager
@@ -252,11 +253,12 @@ def failed(span: Span, error_type: str) -> None:
     span.set_status(Status(StatusCode.ERROR))
 
 
-def _messaging(operation: str, destination: str, message_id: str) -> Attributes:
+def _messaging(operation: str, schema: Schema, message_id: str) -> Attributes:
     return {
         "messaging.system": MESSAGING_SYSTEM,
-        "messaging.destination.name": destination,
+        "messaging.destination.name": schema.destination,
         "messaging.operation.name": operation,
         "messaging.operation.type": operation,
         "messaging.message.id": message_id,
+        "message.schema.version": schema.version,
     }

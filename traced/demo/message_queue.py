@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 MAX_OUTSTANDING: Final = 10_000
 VISIBILITY_SECONDS: Final = 30.0
@@ -57,6 +58,32 @@ class Message:
     attempt: int
 
 
+class Broker(Protocol):
+    """What the shop asks of a message broker; `MessageQueue` is one, and others may take its place."""
+
+    def publish(self, destination: str, message_id: str, headers: Mapping[str, str], body: dict[str, Any]) -> None:
+        """Send a message to every group that is subscribed to its destination."""
+
+    def receive(self, destination: str, group: str, *, wait_seconds: float) -> Message | None:
+        """Take a group's next message; None if there is none for so long."""
+
+    def acknowledge(self, message: Message) -> None:
+        """Forget a delivery that was processed."""
+
+    def subscribe(self, destination: str, group: str) -> None:
+        """Give a group what is published from now on; once is enough."""
+
+    def unsubscribe(self, destination: str, group: str) -> None:
+        """Give a group no more of what is published; what waits for it stays."""
+
+    @property
+    def outstanding(self) -> int:
+        """Deliveries that no consumer has acknowledged."""
+
+    def close(self) -> None:
+        """Close the connection; what is outstanding stays."""
+
+
 class MessageQueue:
     """Queues by destination name, each with its consumer groups.
 
@@ -64,17 +91,17 @@ class MessageQueue:
         given_up: deliveries dropped after MAX_ATTEMPTS.
     """
 
-    def __init__(self, path: Path, groups: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, path: Path, groups: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> None:
         """Open or create the file.
 
         Args:
             path: the SQLite file; what an earlier run left in it is delivered.
-            groups: consumer groups by destination.
+            groups: consumer groups by destination; others subscribe.
 
         Raises:
             sqlite3.Error: the file cannot be opened, or is no such file.
         """
-        self._groups = groups
+        self._groups = {destination: list(names) for destination, names in groups.items()}
         self._changed = threading.Condition()
         # One connection behind one lock: the shop's few messages a second need no more.
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -94,10 +121,12 @@ class MessageQueue:
         Raises:
             QueueFullError: MAX_OUTSTANDING deliveries wait; nothing was stored.
         """
-        groups = self._groups[destination]
         with self._changed:
+            groups = self._groups.get(destination, [])
             if self._outstanding + len(groups) > MAX_OUTSTANDING:
                 raise QueueFullError(f"{self._outstanding} deliveries wait")
+            if not groups:
+                return
             self._connection.execute("BEGIN")
             with self._connection:  # commits, or rolls back
                 self._connection.execute("INSERT INTO message VALUES (?, ?, ?, ?)", (message_id, destination, json.dumps(dict(headers)), json.dumps(body)))
@@ -123,6 +152,19 @@ class MessageQueue:
         """Forget a delivery that was processed."""
         with self._changed:
             self._forget(message.delivery_id, message.message_id)
+
+    def subscribe(self, destination: str, group: str) -> None:
+        """Give a group what is published from now on; once is enough."""
+        with self._changed:
+            groups = self._groups.setdefault(destination, [])
+            if group not in groups:
+                groups.append(group)
+
+    def unsubscribe(self, destination: str, group: str) -> None:
+        """Give a group no more of what is published; what waits for it stays."""
+        with self._changed:
+            if group in self._groups.get(destination, ()):
+                self._groups[destination].remove(group)
 
     @property
     def outstanding(self) -> int:

@@ -12,9 +12,9 @@ from typing import Final
 from traced.demo import faults
 from traced.demo.http_service import HttpClient, Request, Response, Route
 from traced.demo.instrumentation import ServiceTelemetry
-from traced.demo.message_queue import Message, MessageQueue
+from traced.demo.message_queue import Broker, Message
+from traced.demo.rollout import READERS, Reader, Rollout, Schema
 
-ORDERS: Final = "orders"
 STATEMENT_SECONDS: Final = 0.001
 
 
@@ -24,22 +24,23 @@ class Tools:
 
     telemetry: ServiceTelemetry
     client: HttpClient
-    messages: MessageQueue
+    messages: Broker
+    rollout: Rollout
 
     def query(self, operation: str, collection: str) -> None:
         """Do as if a statement ran: the database stands for one that is not instrumented."""
         with self.telemetry.database_span(operation, collection):
             time.sleep(STATEMENT_SECONDS)
 
-    def publish(self, destination: str, body: dict[str, str]) -> None:
+    def publish(self, schema: Schema, body: dict[str, str]) -> None:
         """Send a message that carries the PRODUCER span's context.
 
         Raises:
             QueueFullError: nobody consumes.
         """
         message_id = str(uuid.uuid4())
-        with self.telemetry.producer_span(destination, message_id):
-            self.messages.publish(destination, message_id, self.telemetry.inject(), body)
+        with self.telemetry.producer_span(schema, message_id):
+            self.messages.publish(schema.destination, message_id, self.telemetry.inject(), body)
 
 
 @dataclass(slots=True)
@@ -165,7 +166,8 @@ def order(tools: Tools) -> tuple[Route, ...]:
         tools.client.call("inventory", "POST", "/reservations", body={"order_id": order_id})
         tools.client.call("payment", "POST", "/payments", body={"order_id": order_id})
         tools.query("INSERT", "orders")
-        tools.publish(ORDERS, {"order_id": order_id})
+        for schema in tools.rollout.published():
+            tools.publish(schema, {"order_id": order_id})
         return Response(201, {"order_id": order_id})
 
     def refund(request: Request) -> Response:
@@ -220,6 +222,15 @@ def shipping(tools: Tools, _message: Message) -> None:
     tools.query("INSERT", "parcels")
 
 
+def reports(tools: Tools, _message: Message) -> None:
+    """Count an order."""
+    tools.query("INSERT", "reports")
+
+
+def fax(_tools: Tools, _message: Message) -> None:
+    """Send an order to those who still have a machine."""
+
+
 def synchronize_stock(tools: Tools) -> None:
     """Ask inventory, with no span around the call: planted."""
     tools.client.call("inventory", "GET", "/stock/{product_id}", {"product_id": "1"})
@@ -233,12 +244,16 @@ def refresh_rates(tools: Tools) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A service as consumer group of a destination."""
+    """A service as consumer group of orders."""
 
-    service: str
-    destination: str
+    reader: Reader
     process: Callable[[Tools, Message], None]
-    linked: bool
+    linked: bool = False
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        return self.reader.service
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +278,10 @@ ROUTES: Final[Mapping[str, Callable[[Tools], tuple[Route, ...]]]] = {
     "fraud": fraud,
     "inventory": inventory,
 }
-CONSUMERS: Final = (
-    Consumer("billing", ORDERS, billing, linked=False),
-    Consumer("shipping", ORDERS, shipping, linked=True),
-)
+_READERS: Final = {reader.service: reader for reader in READERS}
+CONSUMERS: Final = (Consumer(_READERS["billing"], billing), Consumer(_READERS["shipping"], shipping, linked=True))
+ROLLOUT_CONSUMERS: Final = (Consumer(_READERS["reports"], reports), Consumer(_READERS["fax"], fax))
+"""Those that are there while the shop migrates its orders."""
 JOBS: Final = (
     Job("shipping", faults.STOCK_JOB_EVERY, synchronize_stock),
     Job("pricing", faults.RATES_JOB_EVERY, refresh_rates),

@@ -18,9 +18,10 @@ from traced.demo.exporters import BatchLosingExporter, SdkComplaints, grpc_expor
 from traced.demo.http_service import LOOPBACK, HttpClient, HttpServer, send
 from traced.demo.instrumentation import MAX_EXPORT_BATCH_SIZE, Identity, ServiceTelemetry
 from traced.demo.load import LoadDriver, request_mix
-from traced.demo.message_queue import MessageQueue
+from traced.demo.message_queue import Broker, MessageQueue
+from traced.demo.rollout import Rollout, Step
 from traced.demo.sdk import SpanExporter
-from traced.demo.services import CONSUMERS, JOBS, ORDERS, ROUTES, SERVICES, Schedule, Tools, web
+from traced.demo.services import CONSUMERS, JOBS, ROLLOUT_CONSUMERS, ROUTES, SERVICES, Schedule, Tools, web
 from traced.demo.workers import BackgroundJob, QueueConsumer, wait_until
 from traced.errors import TracedError
 
@@ -39,7 +40,17 @@ class Shop:
         losing_exporters: the exporters that lose batches, with what they lost.
     """
 
-    def __init__(self, otlp_grpc: str, otlp_http: str, *, requests_per_second: float = 5.0, seed: int = 7, work_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        otlp_grpc: str,
+        otlp_http: str,
+        *,
+        requests_per_second: float = 5.0,
+        seed: int = 7,
+        work_dir: Path | None = None,
+        rollout: Rollout | None = None,
+        broker: Broker | None = None,
+    ) -> None:
         """Keep the settings; nothing is bound or written before `start`.
 
         Args:
@@ -48,6 +59,8 @@ class Shop:
             requests_per_second: rate of the load; 0 sends only what `run_requests` is told to.
             seed: decides the mix of requests.
             work_dir: where the queue's file goes; by default a temporary directory that `stop` removes.
+            rollout: a migration of orders, which `go_to` takes from step to step; then all of its consumers are there.
+            broker: takes the place of the shop's own queue, and is closed by `stop`.
         """
         self._otlp_grpc = otlp_grpc
         self._otlp_http = otlp_http
@@ -62,7 +75,9 @@ class Shop:
         self._servers: list[HttpServer] = []
         self._consumers: list[QueueConsumer] = []
         self._jobs: list[BackgroundJob] = []
-        self._messages: MessageQueue | None = None
+        self._messages = broker
+        self._rollout = rollout or Rollout()
+        self._taking_part = (*CONSUMERS, *ROLLOUT_CONSUMERS) if rollout is not None else CONSUMERS
         self._complaints = SdkComplaints()
         self._driver = LoadDriver(requests_per_second, self._send_one) if requests_per_second > 0 else None
         self._state = "new"
@@ -85,7 +100,8 @@ class Shop:
         self._state = "running"
         self._complaints.install()
         try:
-            self._build(self._open_queue())
+            self._messages = self._messages or self._open_queue()
+            self._build(self._messages)
             for part in self._parts():
                 part.start()
             if self._driver is not None:
@@ -105,6 +121,12 @@ class Shop:
         for _ in range(n):
             self._send_one()
 
+    def go_to(self, step: Step) -> None:
+        """Take the migration of orders to a step: what is published, and who is subscribed to what."""
+        self._rollout.go_to(step)
+        for consumer in self._consumers:
+            consumer.follow()
+
     def drain(self, timeout_seconds: float = 10.0) -> bool:
         """Wait until queue and jobs have nothing left to do; tell whether that is so."""
         return wait_until(self._is_quiet, time.monotonic() + timeout_seconds)
@@ -121,6 +143,8 @@ class Shop:
         deadline = time.monotonic() + timeout_seconds
         if self._driver is not None:
             self._driver.stop()
+        for consumer in self._consumers:
+            consumer.hurry()
         if not wait_until(self._is_quiet, deadline):
             _log.warning("the shop stops with work under way: its last traces will be incomplete")
         for part in reversed(self._parts()):
@@ -155,47 +179,45 @@ class Shop:
     def _is_quiet(self) -> bool:
         return (self._messages is None or self._messages.outstanding == 0) and all(job.is_idle for job in self._jobs)
 
-    def _open_queue(self) -> MessageQueue:
+    def _open_queue(self) -> Broker:
         directory = self._work_dir
         if directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="traced-demo-")
             directory = Path(self._temporary.name)
         path = directory / "queue.sqlite3"
-        groups = {ORDERS: tuple(consumer.service for consumer in CONSUMERS)}
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._messages = MessageQueue(path, groups)
+            return MessageQueue(path)
         except (OSError, sqlite3.Error) as error:
             raise TracedError(
                 f"the shop's queue {path} cannot be opened: {error}",
                 next_safe_actions=("Give another work_dir, or none for a temporary one.",),
                 error_code="demo_queue_unusable",
             ) from error
-        return self._messages
 
-    def _build(self, messages: MessageQueue) -> None:
+    def _build(self, messages: Broker) -> None:
         tools: dict[str, Tools] = {}
-        for service in SERVICES:
+        for service in dict.fromkeys([*SERVICES, *(consumer.service for consumer in self._taking_part)]):
             telemetry = self._telemetry(service)
             self._telemetries.append(telemetry)
-            tools[service] = Tools(telemetry, HttpClient(telemetry, self._ports), messages)
+            tools[service] = Tools(telemetry, HttpClient(telemetry, self._ports), messages, self._rollout)
             if service in ROUTES:
                 server = HttpServer(telemetry, ROUTES[service](tools[service]))
                 self._servers.append(server)
                 self._ports[service] = server.port
         self._build_new_web(messages)
-        for consumer in CONSUMERS:
-            own = tools[consumer.service]
-            process = partial(consumer.process, own)
-            self._consumers.append(QueueConsumer(own.telemetry, messages, consumer.destination, process, linked=consumer.linked))
+        for consumer in self._taking_part:
+            own, reader = tools[consumer.service], consumer.reader
+            reads, process = partial(self._rollout.read_by, reader), partial(consumer.process, own)
+            self._consumers.append(QueueConsumer(own.telemetry, messages, reads, process, linked=consumer.linked, every_seconds=reader.every_seconds))
         for job in JOBS:
             self._jobs.append(BackgroundJob(f"{job.service}-{job.action.__name__}", job.every, partial(job.action, tools[job.service])))
 
-    def _build_new_web(self, messages: MessageQueue) -> None:
+    def _build_new_web(self, messages: Broker) -> None:
         """Start the new version of web beside the old one, as a rollout does that has just begun."""
         telemetry = ServiceTelemetry(Identity("web", version=faults.NEW_WEB_VERSION), [grpc_exporter(self._otlp_grpc)])
         self._telemetries.append(telemetry)
-        server = HttpServer(telemetry, web(Tools(telemetry, HttpClient(telemetry, self._ports), messages), new=True))
+        server = HttpServer(telemetry, web(Tools(telemetry, HttpClient(telemetry, self._ports), messages, self._rollout), new=True))
         self._servers.append(server)
         self._new_web_port = server.port
 
@@ -205,7 +227,7 @@ class Shop:
         identity = Identity(service)
         batch = MAX_EXPORT_BATCH_SIZE
         match service:
-            case "pricing":
+            case "pricing" | "fax":
                 exporters = []
             case "payment":
                 losing = BatchLosingExporter(exporters[0], first=faults.LOST_BATCH_FIRST, every=faults.LOST_BATCH_EVERY)
