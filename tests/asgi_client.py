@@ -27,7 +27,7 @@ DOCUMENTATION = {
 
 def app_over(views: FakeViews, bound_host: str = "127.0.0.1", **changed: Any) -> Starlette:
     """Build the whole application over one fake, parts of which may be exchanged by name."""
-    parts = dict.fromkeys(("findings", "graph", "traces", "status"), views) | {k: v for k, v in changed.items() if k != "queries"}
+    parts = dict.fromkeys(("findings", "graph", "messages", "traces", "status"), views) | {k: v for k, v in changed.items() if k != "queries"}
     metrics = expose(CollectorRegistry(), parts["findings"], views, views, max_series=100, version="0.1.0")
     sources = Sources(**parts, queries=changed.get("queries", views), metrics=metrics)
     pages = page_routes(**parts, documentation=lambda _: DOCUMENTATION, clock=lambda: NOW)

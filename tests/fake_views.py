@@ -11,6 +11,7 @@ from traced.errors import NotFoundError
 from traced.graph.suspects import group
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType, Durations, Edge, EdgeCounts, EdgeKey
 from traced.model.finding import Example, Finding
+from traced.model.message_edge import MessageCounts, MessageEdge, MessageEdgeKey
 from traced.model.occurrence import Level, Occurrence, fingerprint_of
 from traced.model.query_result import QueryResult
 from traced.model.schema import LOGS, SPANS
@@ -82,6 +83,11 @@ def edge(client: str, server: str, calls: int = 10, errors: int = 0, kind: Conne
         **changed,
     }
     return Edge(EdgeKey(client, server, kind), EdgeCounts(**values))
+
+
+def message_edge(producer: str, destination: str, consumer: str, messages: int = 10, lag: int | None = None, **counts: Any) -> MessageEdge:
+    """Give an edge of Kafka."""
+    return MessageEdge(MessageEdgeKey(producer, destination, consumer, "kafka", "g" if consumer else ""), MessageCounts(messages, **counts), lag)
 
 
 def status(**changed: Any) -> Status:
@@ -182,6 +188,7 @@ class FakeViews:
     dropped: int = 0
     counted: Tallies = field(default_factory=lambda: Tallies({}, {}, {}))
     spans_by_service: dict[str, int] = field(default_factory=dict)
+    all_messages: list[MessageEdge] = field(default_factory=list)
 
     def findings(self) -> tuple[Finding, ...]:
         return tuple(self.all_findings)
@@ -198,6 +205,10 @@ class FakeViews:
     def edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[Edge, ...]:
         self.asked.append((start_unix_seconds, end_unix_seconds))
         return tuple(self.all_edges)
+
+    def message_edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[MessageEdge, ...]:
+        self.asked.append((start_unix_seconds, end_unix_seconds))
+        return tuple(self.all_messages)
 
     def trace(self, high: int, low: int, max_spans: int, max_logs: int) -> StoredTrace:
         spans, logs = self.rows.get((high, low), SPANS.empty_table()), self.logs.get((high, low), LOGS.empty_table())

@@ -18,6 +18,8 @@ import structlog
 from traced import __version__
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
+from traced.analysis.message_history import MessageHistory
+from traced.analysis.messages import Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.analysis.settling import Settling
@@ -40,7 +42,9 @@ from traced.model.edge import Edge
 from traced.model.finding import Finding
 from traced.model.input import InputRequest
 from traced.model.measurement import Measurement
+from traced.model.message_edge import MessageEdge
 from traced.model.occurrence import Occurrence
+from traced.model.schema_rules import SchemaRules
 from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
 from traced.receiver.decode import decode_logs, decode_traces
@@ -74,7 +78,8 @@ class Daemon:
                 next_safe_actions=("Listen on 127.0.0.1, or allow it by name: TRACED_HTTP__ALLOW_BEYOND_LOOPBACK=true.",),
             )
         self.telemetry = Telemetry()
-        self.store = Store(settings.store, self.telemetry)
+        rules = SchemaRules.of(settings.configured_migrations())
+        self.store = Store(settings.store, self.telemetry, rules.attribute_keys())
         self.ledger = Ledger(settings.findings, self.telemetry, wording())
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         workbench = Workbench(spill=self.store.spill)
@@ -82,8 +87,8 @@ class Daemon:
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
         metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
-        sources = Sources(self.ledger, self.edges, self.store, self, self._queries, metrics)
-        pages = page_routes(self.ledger, self.edges, self.store, self, explain)
+        sources = Sources(self.ledger, self.edges, self.analysis.messages, self.store, self, self._queries, metrics)
+        pages = page_routes(self.ledger, self.edges, self.analysis.messages, self.store, self, explain)
         app = build_app(api_routes(sources), pages, bound_host=http.host, allowed_hosts=settings.http.allowed_hosts)
         self._http = AsgiServer(http, app, "http", ApiHttpProtocol)
         self._stopped = threading.Event()
@@ -244,6 +249,7 @@ class AnalysisReport:
         counts: the `input` object of the JSON answer.
         services: names of the services that reported.
         edges: the service graph.
+        message_edges: the message graph.
         findings: worst first.
         occurrences: every one, nothing sampled away.
     """
@@ -251,6 +257,7 @@ class AnalysisReport:
     counts: dict[str, int]
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
+    message_edges: tuple[MessageEdge, ...]
     findings: tuple[Finding, ...]
     occurrences: tuple[Occurrence, ...]
 
@@ -264,6 +271,7 @@ class AnalysisReport:
             "input": {**self.counts, "unreadable_lines": unreadable_lines},
             "services": list(self.services),
             "service_graph": {"edges": [edge.as_dict() for edge in self.edges]},
+            "message_graph": {"edges": [edge.as_dict() for edge in self.message_edges]},
             "suspects": [suspect.as_dict() for suspect in suspects.ranked],
             "not_grouped": suspects.not_grouped,
             "findings": [finding.as_dict() for finding in self.findings],
@@ -300,7 +308,8 @@ def analyze_requests(requests: Iterable[InputRequest], settings: Settings, on_er
     telemetry = Telemetry()
     with tempfile.TemporaryDirectory(prefix="traced-analyze-") as directory:
         changes = {"data_dir": Path(directory), "durable": False, "max_disk_fraction": 1.0, "seal_after_spans": 500_000}
-        store = Store(settings.store.model_copy(update=changes), telemetry)
+        keys = SchemaRules.of(settings.configured_migrations()).attribute_keys()
+        store = Store(settings.store.model_copy(update=changes), telemetry, keys)
         store.open()
         try:
             ingested = _ingest(requests, store, settings, on_error)
@@ -333,12 +342,14 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
     ledger = Ledger(unbounded, telemetry, wording())
     occurrences: list[Occurrence] = []
     counted = []
+    messages = MessageHistory(2**62, 2**62)
     services: set[str] = set()
     traces = 0
     for outcome in _passes(store, settings, telemetry, ingested.measured):
         gone = outcome.withdrawn | outcome.judged
         occurrences = [*(o for o in occurrences if o.key not in gone), *outcome.occurrences]
         counted.append(outcome.edges)
+        messages.add(outcome.messages, outcome.flows)
         services |= outcome.services
         traces += outcome.complete + outcome.incomplete
         ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn, outcome.judged)
@@ -350,7 +361,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         "duplicate_spans": ingested.repeated,
         "data_points": len(ingested.measured),
     }
-    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), ledger.findings(), tuple(occurrences))
+    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), messages.message_edges(None, None), ledger.findings(), tuple(occurrences))
 
 
 def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:
@@ -358,6 +369,7 @@ def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: li
     workbench = Workbench(spill=store.spill)
     forever = 2**62
     passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis, None)
+    passes.messages = Messages(workbench, SchemaRules.of(settings.configured_migrations()))
     passes.losses = LossLedger(len(measured) + 1)
     passes.losses.learn(measured)
     end = store.visible_until

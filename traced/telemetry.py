@@ -35,7 +35,7 @@ class AnalysisLimit(StrEnum):
     LATE_LINKS = "late_links"
     """Span links forgotten before their producer came: their messages are not in the graph."""
     MESSAGES = "messages"
-    """Messages forgotten before their publication came, and names of destinations beyond the bound: they are joined with no producer."""
+    """Messages forgotten before their publication came, so that they are joined with no producer, and messages of edges for which there was no room."""
     REVISITS = "revisits"
     """Traces that were to be looked at again when more is known, and will not be: too many waited."""
     HASTY_CLAIMS = "hasty_claims"

@@ -21,7 +21,7 @@ FROM (
     ('ce_id', ['cloudevents.event_id', 'messaging.header.ce_id', 'messaging.header.ce-id']),
     ('ce_source', ['cloudevents.event_source', 'messaging.header.ce_source', 'messaging.header.ce-source']),
     ('attempt', ['messaging.gcp_pubsub.message.delivery_attempt', 'messaging.servicebus.message.delivery_count', 'celery.retries']), -- the last counts what came before this attempt
-    ('batch', ['messaging.batch.message_count']),
+    ('batch', ['messaging.batch.message_count', 'messaging.batch_count']),
     ('tombstone', ['messaging.kafka.message.tombstone', 'messaging.kafka.tombstone']),
     ('key', ['messaging.kafka.message.key', 'messaging.kafka.message_key']),
     ('routing', ['messaging.rabbitmq.destination.routing_key', 'messaging.rabbitmq.routing_key']),

@@ -1,6 +1,6 @@
 -- Which version of its schema does each span, or span link, show, by which source; and what did the consumer say that it did with it?
 -- params:
--- returns: number BIGINT, version VARCHAR, version_source VARCHAR, version_key VARCHAR, disposition VARCHAR, business_key VARCHAR, configured BOOLEAN
+-- returns: number BIGINT, version VARCHAR, version_source VARCHAR, version_key VARCHAR, disposition VARCHAR, business_key VARCHAR
 -- driven by: message_parts
 WITH said AS (
     SELECT
@@ -22,22 +22,21 @@ shown AS (
         CASE WHEN r.is_link AND f.source = 'attribute' THEN 'link' ELSE f.source END AS source,
         s.shown_as,
         s.value,
-        c.version IS NOT NULL AS configured,
         CASE
             -- what a migration says of a name counts, also where it says that it tells nothing
             WHEN c.version IS NOT NULL THEN c.version
             WHEN f.shape IN ('name', 'suffix') THEN regexp_extract(s.value, '[._-]v(\d+)$', 1)
-            WHEN f.shape IN ('path', 'route') THEN regexp_extract(s.value, '(?:^|[/._-])v(\d+)(?:$|[/._-])', 1)
+            WHEN f.shape = 'path' THEN regexp_extract(s.value, '(?:^|[/._-])v(\d+)(?:$|[/._-])', 1)
             WHEN f.shape = 'media' THEN coalesce(
                 nullif(regexp_extract(s.value, '(?i);\s*version\s*=\s*"?([^";,\s]+)', 1), ''), regexp_extract(s.value, '[./+-]v(\d+)(?:$|[+;,])', 1)
             )
             ELSE s.value
-        END AS version
+        END AS spelt,
+        coalesce(f.spellings[spelt], spelt) AS version -- of several spellings of a version one stands for all
     FROM said s
     JOIN message_rules r ON r.number = s.number
     JOIN version_sources f ON f.rule = r.rule AND f.key = s.key
-    LEFT JOIN schema_names c
-        ON c.rule = r.rule AND c.shape = f.shape AND (s.value = c.text OR (c.shape = 'route' AND starts_with(s.value || '/', c.text)))
+    LEFT JOIN schema_names c ON c.rule = r.rule AND c.key = s.key AND c.text = s.value
 ),
 told AS (
     SELECT
@@ -48,8 +47,7 @@ told AS (
         arg_min(shown_as, rank) FILTER (fact = 'version' AND version <> '') AS key,
         list_sort(list(DISTINCT left(shown_as || '=' || version, 100)) FILTER (fact = 'version' AND version <> '')) AS all_,
         max(value) FILTER (fact = 'disposition' AND value IN ('handled', 'ignored')) AS disposition,
-        max(value) FILTER (fact = 'business_key') AS business_key,
-        bool_or(configured) AS configured
+        max(value) FILTER (fact = 'business_key') AS business_key
     FROM shown
     GROUP BY number
 )
@@ -60,8 +58,7 @@ SELECT
     CASE WHEN t.versions = 1 THEN t.source ELSE '' END AS version_source,
     CASE WHEN t.versions = 1 THEN t.key ELSE coalesce(left(array_to_string(t.all_, ', '), 300), '') END AS version_key,
     coalesce(t.disposition, '') AS disposition,
-    coalesce(t.business_key, '') AS business_key,
-    coalesce(t.configured, false) AS configured
+    coalesce(t.business_key, '') AS business_key
 FROM message_rules r
 LEFT JOIN told t ON t.number = r.number
 ORDER BY r.number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from asgi_client import app_over, ask
-from fake_views import FakeViews, edge, finding, log, occurrence, span, spans, status
+from fake_views import FakeViews, edge, finding, log, message_edge, occurrence, span, spans, status
 
 from traced.model.edge import ConnectionType
 from traced.model.occurrence import Level
@@ -49,18 +49,21 @@ def test_a_finding_is_the_same_alone_as_in_the_list():
     assert alone == ask(app, "/api/v1/findings").json()["findings"][0] == ORPHAN.as_dict()
 
 
-def test_the_graph_hands_its_time_range_on_and_says_nothing_of_messages_yet():
-    views = FakeViews(all_edges=[edge("web", "db", 5, 1, ConnectionType.DATABASE)])
+def test_the_graph_hands_its_time_range_on():
+    views = FakeViews(all_edges=[edge("web", "db", 5, 1, ConnectionType.DATABASE)], all_messages=[message_edge("shop", "orders", "bill")])
     body = ask(app_over(views), "/api/v1/graph?start=100&end=200.5").json()
     counts = {"calls": 5, "errors": 1, "adjusted_calls": None}
-    assert body == {"service_graph": {"edges": [{"client": "web", "server": "db", "connection_type": "database", **counts}]}}
-    assert views.asked == [(100.0, 200.5)]
+    assert body == {
+        "service_graph": {"edges": [{"client": "web", "server": "db", "connection_type": "database", **counts}]},
+        "message_graph": {"edges": [message_edge("shop", "orders", "bill").as_dict()]},
+    }
+    assert views.asked == [(100.0, 200.5), (100.0, 200.5)]
 
 
 def test_a_graph_without_a_range_is_asked_for_everything():
     views = FakeViews()
     ask(app_over(views), "/api/v1/graph")
-    assert views.asked == [(None, None)]
+    assert views.asked == [(None, None)] * 2
 
 
 @pytest.mark.parametrize("typed", ["abc", "0ABC", "00000000000000000000000000000abc"])

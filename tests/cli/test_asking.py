@@ -24,6 +24,7 @@ from traced.errors import ConfigurationError, QueryError
 from traced.graph.suspects import group
 from traced.model.edge import ConnectionType, Edge, EdgeCounts, EdgeKey
 from traced.model.finding import Example, Finding
+from traced.model.message_edge import MessageCounts, MessageEdge, MessageEdgeKey
 from traced.model.occurrence import Level
 from traced.model.suspect import Suspects
 from traced.model.views import QueryResult
@@ -51,6 +52,10 @@ EDGES = (
     Edge(EdgeKey("web", "cart"), EdgeCounts(calls=10, errors=2)),
     Edge(EdgeKey("cart", "redis", ConnectionType.DATABASE), EdgeCounts(calls=30)),
 )
+MESSAGES = (
+    MessageEdge(MessageEdgeKey("web", "orders", "bill", "kafka", "g"), MessageCounts(10, 2), 5, 12),
+    MessageEdge(MessageEdgeKey("", "", "bill"), MessageCounts(3)),
+)
 
 
 class World:
@@ -71,6 +76,9 @@ class World:
     def edges(self, *_: Any) -> tuple[Edge, ...]:
         return EDGES
 
+    def message_edges(self, *_: Any) -> tuple[MessageEdge, ...]:
+        return MESSAGES
+
     def names(self) -> list[tuple[str, str, tuple[str, ...]]]:
         return [("spans_of_trace", "Which spans has a trace?", ("trace_id",))]
 
@@ -89,7 +97,7 @@ def world() -> World:
 @pytest.fixture
 def url(world: World) -> Iterator[str]:
     everything = cast("Any", world)
-    app = build_app(api_routes(Sources(everything, everything, everything, everything, everything, everything)), bound_host="127.0.0.1")
+    app = build_app(api_routes(Sources(*[everything] * 7)), bound_host="127.0.0.1")
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -162,9 +170,21 @@ def test_the_graph_is_printed_in_three_forms(run: Run, url: str) -> None:
         "client  server  connection_type  calls  errors",
         "cart    redis   database            30       0",
         "web     cart                        10       2",
+        "",
+        "message graph",
+        "producer  destination  consumer  group  system  published  messages  failed  lag  p99 below",
+        "web       orders       bill      g      kafka          12        10       2    5",
+        "-         -            bill      -      -                         3       0",
     ]
-    assert json.loads(run("graph", "--url", url, "--format", "json").out) == {"service_graph": {"edges": [edge.as_dict() for edge in EDGES]}}
-    assert '  "web" -> "cart" [label="10, 2 failed", color=red];' in run("graph", "--url", url, "--format", "dot").out.splitlines()
+    assert json.loads(run("graph", "--url", url, "--format", "json").out) == {
+        "service_graph": {"edges": [edge.as_dict() for edge in EDGES]},
+        "message_graph": {"edges": [edge.as_dict() for edge in MESSAGES]},
+    }
+    dot = run("graph", "--url", url, "--format", "dot").out.splitlines()
+    assert '  "web" -> "cart" [label="10, 2 failed", color=red];' in dot
+    assert '  "web" -> "orders (kafka)" [label="10 (messaging_system)", style=dotted];' in dot
+    assert '  "orders (kafka)" -> "bill" [label="10, 2 failed (messaging_system)", style=dotted];' in dot
+    assert '  "(no name) (messages)" -> "bill" [label="3 (messaging_system)", style=dotted];' in dot
 
 
 def test_a_query_runs_by_name_from_a_file_and_from_standard_input(run: Run, url: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     occurrences: list[Occurrence] = field(default_factory=list)
     edges: tuple[Any, ...] = ()
+    message_edges: tuple[Any, ...] = ()
     requests: list[InputRequest] = field(default_factory=list)
     undecodable: frozenset[bytes] = frozenset()
 
@@ -64,6 +65,7 @@ class Report:
             "input": {"spans": len(self.requests), "unreadable_lines": unreadable_lines},
             "services": ["ca\x1b[31mrt"],
             "service_graph": {"edges": []},
+            "message_graph": {"edges": []},
             "findings": [one.as_dict() for one in self.findings],
         }
 

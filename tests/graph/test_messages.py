@@ -47,6 +47,18 @@ KAFKA = "msg=kafka dest=orders"
             {("shop", "orders"): 3},
             id="a batch of three with two creates has a third message",
         ),
+        pytest.param(
+            ["shop SERVER r", *(f"shop PRODUCER {k}<r {KAFKA} op=create" for k in ("k1", "k2")), f"shop PRODUCER s<r {KAFKA} op=send batch=2"],
+            {},
+            {("shop", "orders"): 2},
+            id="a batch of two with two creates beside it has two messages",
+        ),
+        pytest.param(
+            ["shop SERVER r", *(f"shop PRODUCER {k}<r {KAFKA} op=create" for k in ("k1", "k2")), f"shop PRODUCER s<r {KAFKA} op=send batch=3"],
+            {},
+            {("shop", "orders"): 5},
+            id="creates beside a batch of another number are not of it, as far as is known",
+        ),
     ],
 )
 def test_edges(lines, edges, published):

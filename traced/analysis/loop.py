@@ -14,6 +14,7 @@ import structlog
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.inbox import Inbox
+from traced.analysis.message_history import NO_MESSAGES, MessageHistory
 from traced.analysis.messages import MessageLog, Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
@@ -81,6 +82,8 @@ class Analysis:
         hold = int(settings.settle_seconds * 1e9)
         self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
         self._message_log: MessageLog = _Nowhere()
+        self.messages = MessageHistory(graph.max_edges, graph.history_minutes)
+        """The message graph."""
         self._revisits = Revisits()
         self._due: list[tuple[int, int]] = []
         self.inbox = Inbox()
@@ -127,6 +130,7 @@ class Analysis:
             log.warning("analysis_state_unreadable", error=repr(error))
             self._ledger.load(_EMPTY_LEDGER)
             self._edges.load([])
+            self.messages.load(NO_MESSAGES)
             self._spans.clear()
             self.traces_analyzed = 0
 
@@ -135,6 +139,8 @@ class Analysis:
             raise ValueError(f"state of version {state['version']}")
         self._ledger.load(state["ledger"])
         self._edges.load(state["edges"])
+        if "messages" in state:
+            self.messages.load(state["messages"])
         self._spans = Counter({str(name): int(number) for name, number in state["spans"].items()})
         self.traces_analyzed = int(state.get("traces", 0))
         self._passes.restore(state["learned"])
@@ -260,6 +266,7 @@ class Analysis:
             (
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
+                lambda: self.messages.add(outcome.messages, outcome.flows),
                 lambda: self._message_log.add(outcome.messages, outcome.flows),
                 lambda: self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged),
                 lambda: self._resolve(outcome.services, now),
@@ -302,7 +309,7 @@ class Analysis:
         dropped = self._settling.let_go | passes.propagation.dropped
         dropped[AnalysisLimit.HISTORY] = history
         dropped[AnalysisLimit.LATE_LINKS] = passes.late_links.dropped
-        dropped[AnalysisLimit.MESSAGES] = passes.messages.dropped
+        dropped[AnalysisLimit.MESSAGES] = passes.messages.dropped + self.messages.dropped
         dropped[AnalysisLimit.HASTY_CLAIMS] = passes.hasty.dropped
         dropped[AnalysisLimit.REVISITS] = self._revisits.dropped
         dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped
@@ -374,6 +381,7 @@ class Analysis:
             "learned": self._passes.dump(),
             "ledger": self._ledger.dump(),
             "edges": self._edges.dump(),
+            "messages": self.messages.dump(),
         }
 
 

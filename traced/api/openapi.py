@@ -118,6 +118,18 @@ _EDGE = _object(
     },
     optional=("client_namespace", "server_namespace"),
 )
+_MESSAGE_SIDES = ("environment", "producer_namespace", "consumer_namespace", "producer_destination")
+_MESSAGE_EDGE = _object(
+    {
+        **dict.fromkeys(("producer", "destination", "system", "consumer_group", "consumer", *_MESSAGE_SIDES), _TEXT),
+        **dict.fromkeys(("messages", "errors", "dead_letters"), _COUNT),
+        "at_least": {**_TRUTH, "description": "Links were dropped: there may have been more messages."},
+        "published": {**_or_null(_COUNT), "description": "Messages that the producer sent to the destination, to whomever."},
+        "lag": {**_or_null(_COUNT), "description": "Messages published and not taken yet, where offsets of both sides say so."},
+        "delay": _object({"count": _COUNT, **dict.fromkeys(("mean_seconds", "p50_below_seconds", "p99_below_seconds"), _or_null(_NUMBER))}),
+    },
+    optional=_MESSAGE_SIDES,
+)
 _ORIGIN = {
     "service_name": _TEXT,
     "resource": _object({"attributes": _FREE, "schema_url": _TEXT}),
@@ -247,7 +259,8 @@ _SCHEMAS = {
     "Suspect": _SUSPECT,
     "Occurrence": _OCCURRENCE,
     "Edge": _EDGE,
-    "Graph": _object({"service_graph": _object({"edges": _list(_ref("Edge"))})}),
+    "MessageEdge": _MESSAGE_EDGE,
+    "Graph": _object({"service_graph": _object({"edges": _list(_ref("Edge"))}), "message_graph": _object({"edges": _list(_ref("MessageEdge"))})}),
     "Span": _SPAN,
     "LogRecord": _LOG,
     "Trace": _TRACE,

@@ -118,14 +118,17 @@ class _Api:
         return json_response(found.as_dict())
 
     async def graph(self, request: Request) -> Response:
-        """Answer the service graph, of all that is remembered or of a time range."""
+        """Answer the service graph and the message graph, of all that is remembered or of a time range."""
         start, end = _seconds(request, "start"), _seconds(request, "end")
         if start is not None and end is not None and start > end:
             raise InvalidRequestError("start is after end", next_safe_actions=("Give unix seconds with start <= end.",))
 
         def answer() -> Response:
             edges: tuple[Edge, ...] = self._sources.graph.edges(start, end)
-            return json_response({"service_graph": {"edges": [edge.as_dict() for edge in edges]}})
+            messages = self._sources.messages.message_edges(start, end)
+            return json_response(
+                {"service_graph": {"edges": [edge.as_dict() for edge in edges]}, "message_graph": {"edges": [edge.as_dict() for edge in messages]}},
+            )
 
         return await self._view(answer)
 

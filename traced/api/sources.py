@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from traced.model.views import FindingsView, GraphView, QueryView, StatusView, TraceView
+from traced.model.views import FindingsView, GraphView, MessageGraphView, QueryView, StatusView, TraceView
 
 
 class MetricsView(Protocol):
@@ -22,6 +22,7 @@ class Sources:
 
     findings: FindingsView
     graph: GraphView
+    messages: MessageGraphView
     traces: TraceView
     status: StatusView
     queries: QueryView

@@ -119,6 +119,7 @@ def _print(result: dict[str, Any]) -> None:
     if found:
         print_suspects(result)
     print_edges(result["service_graph"]["edges"])
+    print_message_edges(result["message_graph"]["edges"])
     write_lines(["", f"{len(found)} findings" if found else "no findings"])
     for finding in found[:MAX_ROWS]:
         print_finding(finding)
@@ -133,6 +134,26 @@ def print_edges(edges: list[dict[str, Any]]) -> None:
     write_table(columns, [[edge[name] for name in columns] for edge in rows[:MAX_ROWS]], title="service graph", right=frozenset({"calls", "errors"}))
     if len(rows) > MAX_ROWS:
         write_lines([f"… and {len(rows) - MAX_ROWS} more; --format json gives all"])
+
+
+def print_message_edges(edges: list[dict[str, Any]]) -> None:
+    """Print edges of the message graph as a table, the busiest first; nothing where there are none."""
+    if not edges:
+        return
+    columns = ("producer", "destination", "consumer", "group", "system", "published", "messages", "failed", "lag", "p99 below")
+    rows = sorted(edges, key=lambda edge: (-edge["messages"], edge["producer"], edge["destination"], edge["consumer"]))
+    cells = [_message_cells(edge) for edge in rows[:MAX_ROWS]]
+    write_lines([""])
+    write_table(columns, cells, title="message graph", right=frozenset({"published", "messages", "failed", "lag", "p99 below"}))
+    if len(rows) > MAX_ROWS:
+        write_lines([f"… and {len(rows) - MAX_ROWS} more; --format json gives all"])
+
+
+def _message_cells(edge: dict[str, Any]) -> list[object]:
+    messages = f"{edge['messages']}{'+' if edge['at_least'] else ''}"
+    below = edge["delay"]["p99_below_seconds"]
+    ends = (edge["producer"], edge["destination"], edge["consumer"], edge["consumer_group"], edge["system"])
+    return [*(end or "-" for end in ends), edge["published"], messages, edge["errors"], edge["lag"], None if below is None else f"{below:g} s"]
 
 
 def print_finding(finding: dict[str, Any]) -> None:

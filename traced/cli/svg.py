@@ -1,4 +1,4 @@
-"""The service graph as a file of its own: the same drawing as on the page, with its style inside."""
+"""The graphs as a file of its own: the same drawing as on the page, with its style inside; below it the message graph."""
 
 from __future__ import annotations
 
@@ -21,24 +21,42 @@ text { font-family: system-ui, sans-serif; text-anchor: middle; fill: #1b2430; f
 .failing .box, .line.failing { stroke: #b3261e; stroke-width: 2.2 }
 .failing .small, .failure { fill: #b3261e }
 """
+_FOOT: Final = 24
+"""Pixels below each drawing, for its note."""
 _ARROW: Final = (
     '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     '<path d="M0 0L8 4L0 8z" fill="#7d8894"/></marker></defs>'
 )
 
 
-def as_svg(edges: Sequence[Edge]) -> list[str]:
-    """Give the lines of an SVG document; what is too much for one picture is left out, and a note in it says so."""
-    drawing = draw(connections_of(edges), {})
-    return list(_document(drawing))
+def as_svg(edges: Sequence[Edge], messages: Sequence[Edge] = ()) -> list[str]:
+    """Give the lines of an SVG document; what is too much for one picture is left out, and a note in it says so.
+
+    Args:
+        edges: the service graph.
+        messages: the message graph, each destination a node of its own.
+    """
+    drawings = [draw(connections_of(some), {}) for some in (edges, messages) if some or some is edges]
+    return list(_document(drawings))
 
 
-def _document(drawing: Drawing) -> Iterator[str]:
-    width, height = round(drawing.width), round(drawing.height) + 24
+def _document(drawings: Sequence[Drawing]) -> Iterator[str]:
+    width, height = max(round(drawing.width) for drawing in drawings), sum(round(drawing.height) + _FOOT for drawing in drawings)
     yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="Service graph">'
     yield f"<style>{_STYLE}</style>"
     yield _ARROW
     yield '<rect width="100%" height="100%" fill="#ffffff"/>'
+    above = 0
+    for drawing in drawings:
+        yield f'<g transform="translate(0 {above})">'
+        yield from _picture(drawing)
+        yield "</g>"
+        above += round(drawing.height) + _FOOT
+    yield "</svg>"
+
+
+def _picture(drawing: Drawing) -> Iterator[str]:
+    width, height = round(drawing.width), round(drawing.height) + _FOOT
     for line in drawing.lines:
         yield _line(line)
     for node in drawing.nodes:
@@ -49,7 +67,6 @@ def _document(drawing: Drawing) -> Iterator[str]:
     if len(drawing.nodes) < drawing.total_nodes or len(drawing.lines) < drawing.total_lines:
         shown = f"{len(drawing.nodes)} of {drawing.total_nodes} nodes, {len(drawing.lines)} of {drawing.total_lines} connections: those with the most calls"
         yield f'<text class="small" x="{width / 2:.1f}" y="{height - 6}">{shown}</text>'
-    yield "</svg>"
 
 
 def _line(line: Line) -> str:

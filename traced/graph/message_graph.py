@@ -73,8 +73,12 @@ def total(parts: Iterable[Mapping[MessageEdgeKey, MessageCounts]]) -> Counts:
 def as_edges(counts: Mapping[MessageEdgeKey, MessageCounts], offsets: Offsets | None = None) -> tuple[MessageEdge, ...]:
     """Give the edges that carry messages, in a stable order; what was published to nobody known is an edge without a consumer."""
     taken = {_sender(key) for key, value in counts.items() if key.consumer and key.producer and value.messages > 0}
+    published: dict[MessageEdgeKey, int] = {}
+    for key, value in counts.items():
+        if not key.consumer and key.producer:
+            published[_sender(key)] = published.get(_sender(key), 0) + value.messages
     shown = (
-        MessageEdge(key, value, offsets.lag(key) if offsets is not None and key.consumer else None)
+        MessageEdge(key, value, offsets.lag(key) if offsets is not None and key.consumer else None, published.get(_sender(key)))
         for key, value in counts.items()
         if value.messages > 0 and (key.consumer or _sender(key) not in taken)
     )
@@ -111,6 +115,25 @@ class Offsets:
                 continue
             self._partitions += place not in of
             of[place] = max(of.get(place, -1), offset)
+
+    def dump(self) -> list[Any]:
+        """Give what is known as JSON values."""
+        taken = [[*consumer, *place, offset] for consumer, of in self._taken.items() for place, offset in of.items()]
+        return [[[*place, offset] for place, offset in self._published.items()], taken]
+
+    def load(self, state: list[Any]) -> None:
+        """Take what `dump` gave before a restart.
+
+        Raises:
+            ValueError, TypeError: this is no such state; nothing was taken.
+        """
+        published = {(str(system), str(name), str(partition)): int(offset) for system, name, partition, offset in state[0]}
+        taken: dict[tuple[str, str, str, str], dict[Place, int]] = {}
+        for *consumer, system, name, partition, offset in state[1]:
+            environment, space, service, group = map(str, consumer)
+            taken.setdefault((environment, space, service, group), {})[str(system), str(name), str(partition)] = int(offset)
+        self._published, self._taken = published, taken
+        self._partitions = len(published) + sum(map(len, taken.values()))
 
     def lag(self, key: MessageEdgeKey) -> int | None:
         """Give how many messages of a destination a consumer has not taken, over the partitions of which both sides are known; None where none is."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from traced.graph.columns import Codes, Ints, Mask
 from traced.graph.relation import Relation
+from traced.graph.routes import routed
 from traced.model.schema import ATTRIBUTE
 from traced.model.schema_rules import SchemaRules
 from traced.model.span import SpanKind
@@ -27,9 +28,6 @@ _COPIED: Final = (
     ("messaging_operation", pa.string()),
     ("messaging_message_id", pa.string()),
     ("server_address", pa.string()),
-    ("http_route", pa.string()),
-    ("url_path", pa.string()),
-    ("rpc_service", pa.string()),
     ("rpc_method", pa.string()),
 )
 PARTS: Final = pa.schema(
@@ -48,7 +46,8 @@ class Parts:
         links: of those links (rows of the relation's) that count, places in it; their numbers follow.
         outside: of links whose target is elsewhere, places in the relation's links; their numbers follow.
         table: rows of PARTS.
-        systems, routed: of each rule, by its number, the system that it is of, and whether only some routes are.
+        routes: of each of the spans the configured route that its call goes to; null where there is none.
+        systems: of each rule, by its number, the system that it is of.
     """
 
     rows: Ints
@@ -56,14 +55,8 @@ class Parts:
     links: Ints
     outside: Ints
     table: pa.Table
-    systems: tuple[str, ...] = ()
-    routed: tuple[bool, ...] = ()
-
-    def subject(self, configured: pa.ChunkedArray) -> Mask:
-        """Mark the spans that a rule is about: of a service whose contract migrates what is called by its routes, where any are configured."""
-        rule = np.asarray(pc.fill_null(self.table.column("call_rule"), 0)).astype(np.int64)
-        marks: Mask = (~np.array(self.routed)[rule] | np.asarray(configured))[: len(self.rows)]
-        return marks
+    routes: pa.Array
+    systems: tuple[str, ...]
 
     @property
     def first_link(self) -> int:
@@ -83,7 +76,7 @@ def parts(made: Relation, rules: SchemaRules) -> Parts:
     chosen = (forest.kind == SpanKind.PRODUCER) | (forest.kind == SpanKind.CONSUMER) | made.calls.messaging
     if said.null_count < len(said):
         chosen |= np.asarray(said.is_valid())
-    call_rule = _call_rules(made, rules)
+    call_rule, route = routed(made, rules)
     chosen |= call_rule >= 0
     # a span that stands twice, under two names of one service, is one
     rows = np.flatnonzero(chosen & (forest.same_side < 0))
@@ -109,9 +102,8 @@ def parts(made: Relation, rules: SchemaRules) -> Parts:
     of_links = pa.table({"message_attributes": links.column("attributes").take(pa.array(linked))})
     elsewhere = links.select(["name", "message_attributes"]).take(pa.array(outside))
     copied = {name: _stacked(name, kind, spans, of_links, elsewhere) for name, kind in _COPIED}
-    systems = ("", *(rule.system for rule in rules.rules))
-    routed = (False, *(bool(rule.old.route or rule.new.route) for rule in rules.rules))
-    return Parts(rows, calls, linked, outside, pa.table(first | copied, schema=PARTS), systems, routed)
+    routes = pa.array(route.texts, pa.string()).take(pa.array(route.of[rows], mask=~calls))
+    return Parts(rows, calls, linked, outside, pa.table(first | copied, schema=PARTS), routes, ("", *(rule.system for rule in rules.rules)))
 
 
 def _stacked(name: str, kind: pa.DataType, *tables: pa.Table) -> pa.ChunkedArray:
@@ -123,19 +115,6 @@ def _stacked(name: str, kind: pa.DataType, *tables: pa.Table) -> pa.ChunkedArray
         else:
             chunks.append(pa.nulls(table.num_rows, kind))
     return pa.chunked_array(chunks, kind)
-
-
-def _call_rules(made: Relation, rules: SchemaRules) -> Ints:
-    """Give, for each span that answers calls of a contract, and for those that call it, the number of its rule (from 1); -1 for all others."""
-    forest = made.forest
-    found = np.full(forest.count, -1)
-    for number, rule in reversed(list(enumerate(rules.rules, 1))):
-        if rule.of_calls:
-            answers = forest.service.among(*{rule.old.destination, rule.new.destination} - {""}) & (forest.kind == SpanKind.SERVER)
-            found[answers] = number
-            callers = made.calls.caller[answers]
-            found[callers[callers >= 0]] = number
-    return found
 
 
 # ---------------------------------------------------------------------- answers

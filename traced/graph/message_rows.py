@@ -149,8 +149,8 @@ class RowBuilder:
         columns |= self._producer_ids(taken)
         return table(columns | self._identity(columns, self._alone(taken)))
 
-    def of_calls(self, answers: Ints, callers: Ints, role: Role) -> pa.Table:
-        """Give a row for each call that was answered, of one side; a caller is -1 where nobody is known."""
+    def of_calls(self, answers: Ints, callers: Ints, role: Role, *, answered: bool = True) -> pa.Table:
+        """Give a row for each call, of one side; a caller is -1 where nobody is known, and stands for who answers where nobody did."""
         known = callers >= 0
         side = np.where(known, callers, answers) if role is Role.CONSUMER else answers
         count, none = len(answers), np.full(len(answers), -1)
@@ -158,19 +158,19 @@ class RowBuilder:
         if role is Role.CONSUMER:
             for name in ("environment", "service_namespace", "service_name", "service_version", "service_instance_id"):
                 columns[name] = pc.if_else(pa.array(known), columns[name], "")
-        service = self._name.take(pa.array(answers))
-        rule = np.asarray(self._spans.parts.table.column("call_rule").slice(0, self._spans.count).take(pa.array(answers)))
         empty = pa.array([""] * count, pa.string())
+        service = self._name.take(pa.array(answers)) if answered else empty
+        rule = np.asarray(self._spans.parts.table.column("call_rule").slice(0, self._spans.count).take(pa.array(answers)))
         columns |= {
             "row": self._spans.rows[answers],
             "system": pa.array(self._spans.parts.systems, pa.string()).take(pa.array(rule)),
             "destination": service,
             "dead_letter": np.zeros(count, bool),
             "consumer_group": empty,
-            "producer_namespace": self._space.take(pa.array(answers)),
+            "producer_namespace": self._space.take(pa.array(answers)) if answered else empty,
             "producer_name": service,
-            "producer_destination": service,
-            "joined_by": pc.if_else(pa.array(known), str(JoinedBy.PARENT), "") if role is Role.CONSUMER else empty,
+            "producer_destination": self._spans.parts.routes.take(pa.array(answers)),
+            "joined_by": pc.if_else(pa.array(known & answered), str(JoinedBy.PARENT), "") if role is Role.CONSUMER else empty,
             "disposition": self._facts.texts("disposition", callers) if role is Role.CONSUMER else empty,
             "error": self._failed[answers] | (known & self._failed[np.where(known, callers, 0)]),
             "replayed": np.zeros(count, bool),
@@ -181,7 +181,8 @@ class RowBuilder:
             "delay_nano": pa.nulls(count, pa.int64()),
             "waits": np.zeros(count, bool),
         }
-        columns |= {f"producer_{name}": ids[answers] for name, ids in zip(("trace_id_high", "trace_id_low", "span_id"), self._ids, strict=True)}
+        names = ("trace_id_high", "trace_id_low", "span_id")
+        columns |= {f"producer_{name}": ids[answers] * np.uint64(answered) for name, ids in zip(names, self._ids, strict=True)}
         return table(columns | self._identity(columns, np.zeros(count, bool)))
 
     def _published_by(self, producer: Ints) -> Ints:

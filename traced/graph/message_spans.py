@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Ints, Mask, climb
+from traced.graph.columns import Ints, Mask, climb, combined
 from traced.graph.message_parts import CREATE, PROCESS, RECEIVE, SEND, Facts, Parts
 from traced.graph.relation import Relation
 from traced.model.span import SpanKind, StatusCode
@@ -72,6 +72,11 @@ class MessageSpans:
         agreed: Mask = system & destination
         return agreed
 
+    def sibling_keys(self, parent: Ints) -> Ints:
+        """Number the spans by parent, service and destination; only of what is equal the numbers are."""
+        keys, _ = combined(np.maximum(parent, 0), self.service, self._destination[: self.count])
+        return keys
+
     def same_service(self, owner: Ints, target: Ints) -> Mask:
         """Mark the pairs (a span here, one here or elsewhere) that are of one service."""
         services = np.concatenate([self.service, np.full(len(self.parts.links), -1), self.service_elsewhere])
@@ -108,6 +113,8 @@ def publications(spans: MessageSpans) -> Publications:
     below = near[(spans.operation[near] == CREATE) & (spans.operation[up[near]] == SEND)]
     creates, sends, unknown = _paired_by_links(spans)
     creates, sends = np.concatenate([below, creates]), np.concatenate([up[below], sends])
+    beside = _paired_by_count(spans, np.concatenate([creates, sends, unknown]))
+    creates, sends = np.concatenate([creates, beside[0]]), np.concatenate([sends, beside[1]])
     pairs = np.unique(np.stack([sends, creates], axis=1), axis=0) if len(sends) else np.zeros((0, 2), np.int64)
     created = np.bincount(pairs[:, 0], minlength=spans.count)[: spans.count] + np.bincount(unknown, minlength=spans.count)
     paired = created > 0
@@ -139,3 +146,25 @@ def _paired_by_links(spans: MessageSpans) -> tuple[Ints, Ints, Ints]:
     # only a send that is a CLIENT says by its kind that there was a create
     lost = of & spans.link_absent & (spans.operation[owner] == SEND) & (spans.forest.kind[spans.rows[owner]] == SpanKind.CLIENT)
     return creates, sends, owner[lost]
+
+
+def _paired_by_count(spans: MessageSpans, paired: Ints) -> tuple[Ints, Ints]:
+    """Give (create, send) pairs of a batch that says how many messages it has, and has as many creates beside it, below the same parent."""
+    parent = spans.forest.parent[spans.rows]
+    batch, known = spans.facts.integers("batch")
+    free = spans.publishes & (parent >= 0)
+    free[paired[paired < spans.count]] = False
+    sends = np.flatnonzero(free & (spans.operation == SEND) & known[: spans.count])
+    creates = np.flatnonzero(free & (spans.operation == CREATE))
+    if not len(sends) or not len(creates):
+        return creates[:0], sends[:0]
+    key = spans.sibling_keys(parent)
+    _, of = np.unique(key[np.concatenate([sends, creates])], return_inverse=True)
+    of_send, of_create = of[: len(sends)], of[len(sends) :]
+    alone = np.bincount(of_send, minlength=len(key)) == 1
+    number = np.bincount(of_create, minlength=len(key))
+    send_of = np.full(len(key), -1)
+    fits = alone[of_send] & (batch[sends] == number[of_send])
+    send_of[of_send[fits]] = sends[fits]
+    chosen = send_of[of_create] >= 0
+    return creates[chosen], send_of[of_create[chosen]]

@@ -77,12 +77,14 @@ class MessageEdge:
     """One edge with its counts.
 
     Attributes:
+        published: how many messages the producer published to the destination, to whomever; None where nobody knows the producer.
         lag: how many messages were published that this consumer has not taken yet, as far as offsets of both sides say; None where they do not.
     """
 
     key: MessageEdgeKey
     counts: MessageCounts
     lag: int | None = None
+    published: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `message_graph.edges`."""
@@ -94,6 +96,7 @@ class MessageEdge:
             "consumer_group": k.consumer_group,
             "consumer": k.consumer,
             "messages": c.messages,
+            "published": self.published,
             "at_least": c.at_least > 0,
             "errors": c.errors,
             "dead_letters": c.dead_letters,

@@ -13,6 +13,7 @@ import pyarrow as pa
 from traced.model.edge import Edge
 from traced.model.finding import Finding, timestamp
 from traced.model.losses import ServiceAccount
+from traced.model.message_edge import MessageEdge
 from traced.model.occurrence import Occurrence
 from traced.model.query_result import QueryResult
 from traced.model.suspect import Suspects
@@ -42,6 +43,14 @@ class GraphView(Protocol):
     """The service graph."""
 
     def edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[Edge, ...]:
+        """Give the edges with what was seen on them in a time range; None leaves that side open."""
+        ...
+
+
+class MessageGraphView(Protocol):
+    """The message graph."""
+
+    def message_edges(self, start_unix_seconds: float | None, end_unix_seconds: float | None) -> tuple[MessageEdge, ...]:
         """Give the edges with what was seen on them in a time range; None leaves that side open."""
         ...
 

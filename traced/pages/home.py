@@ -8,6 +8,7 @@ from typing import Any
 
 from traced.model.edge import Edge
 from traced.model.finding import Finding
+from traced.model.message_edge import MessageEdge
 from traced.model.occurrence import Level
 from traced.model.suspect import Suspect, Suspects
 from traced.model.views import Status
@@ -73,6 +74,12 @@ def home(status: Status, findings: Sequence[Finding], suspects: Suspects, edges:
         "total_connections": len(connections),
         "endpoints": [("OTLP/gRPC", reachable(status.otlp_grpc), "grpc"), ("OTLP/HTTP", reachable(status.otlp_http), "http/protobuf")],
     }
+
+
+def messages(edges: Sequence[MessageEdge]) -> dict[str, Any]:
+    """Give the template's values of the message graph, the edges with the most messages first."""
+    busiest = sorted(edges, key=lambda edge: (-edge.counts.messages, edge.key))
+    return {"message_edges": busiest[:MAX_CONNECTIONS], "total_message_edges": len(edges)}
 
 
 def state_of(status: Status, findings: Sequence[Finding]) -> str:

@@ -16,8 +16,8 @@ from starlette.staticfiles import StaticFiles
 
 from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, TracedError
 from traced.model.span import parse_trace_id, trace_id_hex
-from traced.model.views import FindingsView, GraphView, StatusView, TraceView
-from traced.pages.home import home
+from traced.model.views import FindingsView, GraphView, MessageGraphView, StatusView, TraceView
+from traced.pages.home import home, messages
 from traced.pages.logs import MAX_ROWS as MAX_LOGS
 from traced.pages.logs import logs_of
 from traced.pages.rendering import HERE, page
@@ -35,6 +35,7 @@ Documentation = Callable[[str], dict[str, str] | None]
 def page_routes(
     findings: FindingsView,
     graph: GraphView,
+    messages: MessageGraphView,
     traces: TraceView,
     status: StatusView,
     documentation: Documentation,
@@ -46,12 +47,13 @@ def page_routes(
     Args:
         findings: the ledger.
         graph: the service graph.
+        messages: the message graph.
         traces: one trace out of the store.
         status: the daemon's health.
         documentation: what a detector means and how to fix what it finds.
         clock: the present in unix seconds.
     """
-    pages = _Pages(findings, graph, traces, status, documentation, clock)
+    pages = _Pages(findings, graph, messages, traces, status, documentation, clock)
     return [
         Route("/", pages.home),
         Route("/findings/{fingerprint}", pages.finding),
@@ -67,6 +69,7 @@ class _Pages:
         self,
         findings: FindingsView,
         graph: GraphView,
+        messages: MessageGraphView,
         traces: TraceView,
         status: StatusView,
         documentation: Documentation,
@@ -74,6 +77,7 @@ class _Pages:
     ) -> None:
         self._findings = findings
         self._graph = graph
+        self._messages = messages
         self._traces = traces
         self._status = status
         self._documentation = documentation
@@ -98,7 +102,7 @@ class _Pages:
     def _home(self) -> Response:
         findings = self._findings.findings()
         shown = home(self._status.status(), findings, self._findings.suspects(findings), self._graph.edges(None, None), self._clock())
-        return page("home.html", shown)
+        return page("home.html", shown | messages(self._messages.message_edges(None, None)))
 
     async def finding(self, request: Request) -> Response:
         """Show one finding with its evidence and what its detector's documentation says."""
