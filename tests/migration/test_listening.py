@@ -1,9 +1,13 @@
 """Windows are counted in the time in which somebody listened."""
 
-from traced.migration.listening import window
+from traced.migration.listening import Listening, Window
 from traced.model.capture import Capture, Gap, GapReason, Interval, united
 
 STOPPED = GapReason.STOPPED
+
+
+def window(capture: Capture, until: float, exposed_until: float, needed: float) -> Window:
+    return Listening(capture, until, exposed_until).window(needed)
 
 
 def test_a_window_without_a_gap_is_as_long_as_it_has_to_be():

@@ -8,21 +8,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from traced.migration.belonging import Stand, nameless
-from traced.migration.evidence import Evidence, evidence
+from traced.migration.evidence import Evidence, evidence, old_publications
+from traced.migration.expected import active, expected, period_of
 from traced.migration.inventory import Belonging, Matched, belongings, matched
-from traced.migration.kinds import MINUTE, Kind
-from traced.migration.listening import Window, window
-from traced.migration.statistics import doubt_each, runs_needed, window_needed
+from traced.migration.kinds import Kind
+from traced.migration.listening import Listening, Window
+from traced.migration.statistics import doubt_each, window_needed
 from traced.model.capture import Capture
 from traced.model.finding import Example
 from traced.model.messages import Role
 from traced.model.migration import Gate, Migration
 
 EXAMPLES: Final = 5
-UNSAID_PERIOD_SECONDS: Final = 86400.0
-"""How rarely a consumer is taken to run of which nobody says it."""
 _ROUNDS: Final = 20
-"""How often a window is made longer because of what the longer window shows; each adds what it needs, so two or three are the rule."""
+"""How often a window is made longer because of the gaps that the longer window holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +54,12 @@ class Case:
     gate: Gate
     seen: Seen
     window: Window
+    listening: Listening
     belonging: tuple[Belonging, ...]
     matches: tuple[Matched, ...]
     nameless: tuple[Kind, ...]
     consumers: tuple[Evidence, ...]
     doubt: float
-
-    @property
-    def first_look(self) -> float:
-        """Give when `traced` began to listen, or first saw something of the migration, if that was earlier."""
-        begins = [one.since_unix_seconds for one in self.seen.capture.intervals]
-        minutes = [int(one.kind.minutes[0]) * MINUTE for one in self.belonging]
-        return float(min([*begins, *minutes], default=self.window.since))
 
     def produced(self, *sides: Stand) -> list[Belonging]:
         """Give the kinds of publications of some sides that the window holds."""
@@ -94,49 +87,27 @@ def counts(one: Matched) -> bool:
 
 
 def case(migration: Migration, kinds: Sequence[Kind], seen: Seen, gate: Gate) -> Case:
-    """Put together what a gate's conditions look at, over a window as long as it has to be."""
+    """Put together what a gate's conditions look at.
+
+    The window is as long as `min_window`, and as two periods of who runs most rarely: so long it takes to see a run for certain where all traces are kept. What
+    sampling asks for beyond that is asked of each consumer by itself, since one that moved before the window needs not wait for another's.
+    """
     until = seen.as_of_unix_seconds
     cutoff = migration.cutoff_unix_seconds
-    exposed = until if cutoff is None or cutoff > until else cutoff
+    listening = Listening(seen.capture, until, until if cutoff is None or cutoff > until else cutoff)
     belonging = belongings(migration, kinds)
     matches = matched(migration, belonging)
-    needed = migration.min_window_seconds
+    window = listening.window(migration.min_window_seconds)
+    longest = max((period_of(migration, one) for one in active(migration, until)), default=0.0)
     for _ in range(_ROUNDS):
-        look = window(seen.capture, until, exposed, needed)
-        found = evidence(migration, belonging, matches, look)
-        doubt = doubt_each(migration.confidence, len(found))
-        longer = max([needed, *(need for one in found if (need := window_of(migration, one, doubt, look)) is not None)])
-        if longer <= needed:
+        needed = max(migration.min_window_seconds, window_needed(longest, 1 + len(window.gaps)))
+        if needed <= window.needed_seconds:
             break
-        needed = longer
-    return Case(migration, gate, seen, look, belonging, matches, _nameless(migration, kinds), found, doubt)
-
-
-def period_of(migration: Migration, one: Evidence) -> float:
-    """Give the longest time between two runs of a consumer; a day where nobody says it.
-
-    Without any period sampled uses that are rare, but not excluded by their share, would go unseen: at p = 0.01 one that comes daily is missed in two weeks
-    with a chance of 0.87.
-    """
-    own = one.listed.longest_period_seconds
-    said = migration.longest_period_seconds if own is None else own
-    return UNSAID_PERIOD_SECONDS if said is None else said
-
-
-def runs_of(one: Evidence, doubt: float, look: Window) -> int | None:
-    """Give how many runs a consumer's window has to hold; None where its probability is not known.
-
-    Each gap may hide one: what is restarted every week at a certain hour meets the job of that hour.
-    """
-    if one.probability is None:
-        return None
-    return runs_needed(one.probability, one.listed.traces_per_run, doubt) + len(look.gaps)
-
-
-def window_of(migration: Migration, one: Evidence, doubt: float, look: Window) -> float | None:
-    """Give the listening time in which a consumer's old use would have been seen; None where nothing is known of its sampling."""
-    runs = runs_of(one, doubt, look)
-    return None if runs is None else window_needed(period_of(migration, one), runs)
+        window = listening.window(needed)
+    everybody = expected(migration, belonging, matches, window)
+    doubt, old_sent = doubt_each(migration.confidence, len(everybody)), old_publications(belonging)
+    consumers = tuple(evidence(migration, one, window, listening, old_sent, doubt) for one in everybody)
+    return Case(migration, gate, seen, window, listening, belonging, matches, _nameless(migration, kinds), consumers, doubt)
 
 
 def _nameless(migration: Migration, kinds: Iterable[Kind]) -> tuple[Kind, ...]:

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Final
 
 from traced.migration.belonging import Stand, Use, use
-from traced.migration.case import Case, counts, meant, period_of, runs_of, window_of
-from traced.migration.evidence import Evidence, active, traces_in, uses_before
+from traced.migration.case import Case, counts, meant
+from traced.migration.evidence import Evidence, traces_in, uses_before
+from traced.migration.expected import active, period_of
 from traced.migration.inventory import decommissioned
 from traced.migration.kinds import MINUTE, Kind
 from traced.migration.statistics import share_bound, silence_needed, units_needed
@@ -66,8 +67,8 @@ def consumer_not_seen(case: Case) -> Iterator[Reason]:
     for one in case.consumers:
         if one.units:
             continue
-        where = f" in {quoted(one.environment)}" if one.environment else ""
-        hint = meant(one.listed.service, case.seen.services) if one.listed.service not in case.seen.services else ""
+        where = f" in {quoted(one.of.environment)}" if one.of.environment else ""
+        hint = meant(one.of.listed.service, case.seen.services) if one.of.listed.service not in case.seen.services else ""
         new = one.seen(Stand.NEW, case.window)
         what = f"{count(new, 'new message')} of it failed, were ignored, replayed, or are of a time that is not looked at" if new else "took no new message"
         advice = (
@@ -84,17 +85,17 @@ def window_too_short(case: Case) -> Iterator[Reason]:
         advice = f"Let traced listen for {duration(migration.min_window_seconds - look.listened_seconds)} more{_before(case)}, then ask again."
         yield Reason(Code.WINDOW_TOO_SHORT, State.UNKNOWN, detail, "", (), (advice,))
     for one in case.consumers:
-        need, period, runs = window_of(migration, one, case.doubt, look), period_of(migration, one), runs_of(one, case.doubt, look)
-        if need is None or look.listened_seconds >= need - 1:
+        need, period, clean = one.needed_seconds, period_of(migration, one.of.listed), one.clean_seconds
+        if need is None or clean >= need - 1:
             continue
-        fit = max(0, int(look.listened_seconds / period + 1e-9) - 1)
-        sampled = f" at p = {one.probability:g} and {count(one.listed.traces_per_run, 'trace')} a run" if one.probability and one.probability < 1 else ""
-        takes = f"at one in {duration(period)} that takes {duration(need)}, of which {duration(look.listened_seconds)} are there"
-        detail = f"{quoted(one.name)}: {count(fit, 'run')} of {runs} needed{sampled}; {takes}"
-        wait = f"wait {duration(need - look.listened_seconds)}{_before(case)}"
-        advice = f"Sample {quoted(one.name)} more often, say how many traces a run makes (traces_per_run), or {wait}."
+        per_run = one.of.listed.traces_per_run
+        sampled = f" at p = {one.probability:g} and {count(per_run, 'trace')} a run" if one.probability and one.probability < 1 else ""
+        fit = f"{count(max(0, int(clean / period + 1e-9) - 1), 'run')} of {one.runs} needed{sampled}"
+        there = "are there" if one.clean_since <= case.listening.begin else "went by without an old or an unknown one"
+        detail = f"{quoted(one.name)}: {fit}; at one in {duration(period)} that takes {duration(need)}, of which {duration(clean)} {there}"
+        say = "how rarely it takes anything (longest_period) and how many traces each run makes (traces_per_run)"
+        advice = f"Wait {duration(need - clean)}{_before(case)}; or sample {quoted(one.name)} more often, or say {say}."
         yield Reason(Code.WINDOW_TOO_SHORT, State.UNKNOWN, detail, one.name, (), (advice,))
-
     yield from _may_come_again(case)
 
 
@@ -109,7 +110,7 @@ def _may_come_again(case: Case) -> Iterator[Reason]:
         times, uses = uses_before(kinds, look.exposed_until)
         if not len(times) or times[-1] + MINUTE >= look.since:
             continue  # of none there is nothing to say, and one in the window is enough by itself
-        silent, needed = look.exposed_until - float(times[-1]), silence_needed(times, uses, case.first_look, case.doubt)
+        silent, needed = look.exposed_until - float(times[-1]), silence_needed(times, uses, min(case.listening.begin, float(times[0])), case.doubt)
         if silent < needed:
             rarely = f"so rarely that {duration(silent)} without are not unusual"
             detail = f"{quoted(name)} used the old schema {count(int(uses.sum()), 'time')} before the window, {rarely}"
@@ -124,7 +125,7 @@ def _before(case: Case) -> str:
 def sampling_unknown(case: Case) -> Iterator[Reason]:
     """Find consumers of which nobody knows how much of them is seen."""
     for one in case.consumers:
-        tail = one.listed.service in case.seen.tail_sampled
+        tail = one.of.listed.service in case.seen.tail_sampled
         if (one.probability is not None or not one.taken) and not tail:
             continue
         why = (
@@ -135,7 +136,7 @@ def sampling_unknown(case: Case) -> Iterator[Reason]:
         advice = (
             f"Keep all traces of the channel (a policy of the tail sampler), or sample {quoted(one.name)} by head."
             if tail
-            else f"Declare it under `sampling: {{{quoted(one.listed.service)}: 1.0}}` (`{EVERY_SERVICE}` for all), or use a sampler that writes `ot=th`."
+            else f"Declare it under `sampling: {{{quoted(one.of.listed.service)}: 1.0}}` (`{EVERY_SERVICE}` for all), or use a sampler that writes `ot=th`."
         )
         yield Reason(Code.SAMPLING_UNKNOWN, State.UNKNOWN, f"{quoted(one.name)}: {why}", one.name, (), (advice,))
 
@@ -145,7 +146,7 @@ def share_bound_too_wide(case: Case) -> Iterator[Reason]:
     limit = case.migration.max_unseen_share
     for one in case.consumers:
         bound = share_bound(one.units, case.doubt)
-        if one.periodic or not one.units or bound <= limit:
+        if one.of.periodic or not one.units or bound <= limit:
             continue
         needed = units_needed(limit, case.doubt)
         detail = f"{quoted(one.name)}: of {count(one.units, 'trace')} none is old, which leaves up to {share(bound)}; {needed} are needed for {share(limit)}"
@@ -176,12 +177,8 @@ def old_not_offered(case: Case) -> Iterator[Reason]:
     if case.migration.contract or not case.consumers:
         return  # who calls chooses: nobody has to offer the old route
     offered, minutes = _offers(case)
-    rare = all(one.periodic for one in case.consumers)
-    needed = (
-        max((runs_of(one, case.doubt, case.window) or 1 for one in case.consumers), default=1)
-        if rare
-        else units_needed(case.migration.max_unseen_share, case.doubt)
-    )
+    rare = all(one.of.periodic for one in case.consumers)
+    needed = max((one.runs or 1 for one in case.consumers), default=1) if rare else units_needed(case.migration.max_unseen_share, case.doubt)
     advice = "Keep publishing the old schema until this gate is SAFE, and see that its producers export their spans here."
     if offered < needed:
         detail = f"{count(offered, 'trace')} with old messages in the window, {needed} are needed: who takes none may just have been offered none"
@@ -204,12 +201,13 @@ def _offers(case: Case) -> tuple[int, list[int]]:
     traces: dict[tuple[str, ...], int] = defaultdict(int)
     minutes: set[int] = set()
     everything = case.migration.shape is Shape.ONE_MESSAGE
+    since = min([case.window.since, *(one.units_since for one in case.consumers)])
     for one in case.belonging:
         kind = one.kind
         sent_in_vain = kind["error"] and kind["role"] == Role.PRODUCER
         if (one.stand is Stand.OLD or everything) and not (sent_in_vain or kind["replayed"] or kind["dead_letter"]):
             who = (kind["role"], kind["environment"], kind["service_namespace"], kind["service_name"], kind["consumer_group"])
-            traces[*who, kind["destination"], kind["message_schema_version"]] += traces_in(kind, case.window)
+            traces[*who, kind["destination"], kind["message_schema_version"]] += traces_in(kind, since, case.window)
             minutes.update(kind.minutes[kind.touching(case.window.since, case.window.exposed_until)].tolist())
     return max(traces.values(), default=0), sorted(minutes)
 
@@ -240,7 +238,7 @@ def service_silent(case: Case) -> Iterator[Reason]:
 
 def _silence_allowed(case: Case, one: Evidence) -> float:
     """Give for how long a consumer may take nothing: twice its longest pause so far, or twice its period, and a day in any case."""
-    return max(2 * one.silence(case.window)[1], 2 * period_of(case.migration, one))
+    return max(2 * one.silence(case.window)[1], 2 * period_of(case.migration, one.of.listed))
 
 
 def attestation_missing(case: Case) -> Iterator[Reason]:

@@ -1,4 +1,4 @@
-"""What a window says of each consumer of the inventory.
+"""What was seen of each consumer that has to be seen, and for how long.
 
 Units are sampled traces in which the consumer used the new schema. A trace may hold several of its consumptions, and is counted once for each (service, group,
 destination, version): what is counted for one of these may be added up, but over several of them one trace would count twice, and too large a number of units
@@ -16,50 +16,53 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from traced.migration.belonging import Stand, Use, use
-from traced.migration.inventory import Belonging, Identity, Matched, decommissioned
+from traced.migration.belonging import Stand, Use
+from traced.migration.expected import Expected, period_of
+from traced.migration.inventory import Belonging
 from traced.migration.kinds import MINUTE, Kind
-from traced.migration.listening import Window
+from traced.migration.listening import Listening, Window
+from traced.migration.statistics import runs_needed, units_needed, window_needed
 from traced.model.messages import JoinedBy, Role
-from traced.model.migration import EVERY_SERVICE, Listed, Migration
+from traced.model.migration import EVERY_SERVICE, Migration
 
-RARELY_SECONDS: Final = 86400.0
-"""From which period on a consumer makes too few traces to be judged by their share."""
+_ROUNDS: Final = 20
+"""How often a consumer's window is made longer because of what the longer one shows; each adds what it needs, so two or three are the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen of one consumer of the inventory in a window.
+    """What was seen of one consumer.
 
     Attributes:
-        identity: who it is; None where nothing of it was seen, or nothing in this environment.
-        of_use: its kinds that the conditions look at, with what each proves.
-        units: sampled traces in which it used the new schema, at least.
-        taken: minutes in which it took anything of the channel, ascending.
+        units: sampled traces in which it used the new schema, at least: of the window, and of before as far as they are needed and it used nothing else.
+        units_since: from when on they are counted.
+        taken: minutes of the window in which it took anything of the channel, ascending.
+        probability: with which its traces are kept, the smallest that is known; None where nobody says.
+        runs: how many of its runs it takes to see one; None where the probability is not known.
+        needed_seconds: how much listening time they take.
+        clean_seconds: for how long it was listened to without seeing it use anything but the new schema before the window; in the window that is asked apart.
+        clean_since: from when on.
     """
 
-    listed: Listed
-    environment: str
-    identity: Identity | None
-    of_use: tuple[tuple[Kind, Stand, Use | None], ...]
+    of: Expected
     units: int
+    units_since: float
     taken: tuple[int, ...]
     probability: float | None
     probability_source: str
+    runs: int | None
+    needed_seconds: float | None
+    clean_seconds: float
+    clean_since: float
 
     @property
     def name(self) -> str:
         """Name it as people read it."""
-        return self.identity.name if self.identity is not None else self.listed.name
-
-    @property
-    def periodic(self) -> bool:
-        """Say whether it is judged by its runs, because the list says that it runs so rarely; else by the share of its traces."""
-        return (self.listed.longest_period_seconds or 0.0) >= RARELY_SECONDS
+        return self.of.name
 
     def seen(self, side: Stand, window: Window, proof: Use | None = None) -> int:
         """Count its messages of a side in the window; never too few."""
-        return sum(k.seen(window.since, window.until) for k, s, u in self.of_use if s is side and proof in (None, u))
+        return sum(k.seen(window.since, window.until) for k, s, u in self.of.of_use if s is side and proof in (None, u))
 
     def silence(self, window: Window) -> tuple[float, float]:
         """Give the seconds since it took something last, and the longest time between two such minutes before."""
@@ -69,73 +72,94 @@ class Evidence:
         return max(0.0, window.until - (self.taken[-1] + 1) * MINUTE), float(longest * MINUTE)
 
 
-def active(migration: Migration, at: float) -> tuple[Listed, ...]:
-    """Give the consumers of the inventory that have to be seen."""
-    return tuple(one for one in migration.consumers if not (one.relay or one.excluded or decommissioned(one, at)))
+def evidence(migration: Migration, of: Expected, window: Window, listening: Listening, old_sent: Sequence[Belonging], doubt: float) -> Evidence:
+    """Give what was seen of one consumer.
 
-
-def evidence(migration: Migration, belonging: Sequence[Belonging], matches: Sequence[Matched], window: Window) -> tuple[Evidence, ...]:
-    """Give what a window says of each consumer that has to be seen: one of each of its groups, namespaces and environments."""
-    environments = _environments(migration, belonging, window)
-    only = environments[0] if len(environments) == 1 else ""
-    by_listed: dict[Listed, dict[Identity, list[Matched]]] = defaultdict(lambda: defaultdict(list))
-    for one in matches:
-        if one.listed is not None and one.of.stand is not Stand.OTHER and one.of.kind.seen(window.since, window.until):
-            who = one.identity
-            if only and not who.environment and not migration.environment:
-                # where all that is named is one environment, what names none is of it
-                who = Identity(only, who.namespace, who.service, who.group)
-            by_listed[one.listed][who].append(one)
-    known = _probability_of_old(belonging, window)
-    found = []
-    for listed in active(migration, window.until):
-        identities = by_listed.get(listed, {})
-        chosen = {who: rows for who, rows in sorted(identities.items()) if not migration.environment or who.environment == migration.environment}
-        found += [_of_one(migration, listed, who, rows, window, known) for who, rows in chosen.items()]
-        unseen = [e for e in environments or [""] if not any(who.environment == e for who in chosen)]
-        found += [Evidence(listed, e, None, (), 0, (), *_probability(migration, listed, (), None)) for e in unseen]
-    return tuple(found)
-
-
-def _environments(migration: Migration, belonging: Iterable[Belonging], window: Window) -> list[str]:
-    """Name the environments in which each consumer has to be seen."""
-    if migration.environment:
-        return [migration.environment]
-    return sorted({one.kind["environment"] for one in belonging if one.kind["environment"] and one.kind.seen(window.since, window.until)})
-
-
-def _of_one(migration: Migration, listed: Listed, who: Identity, rows: Sequence[Matched], window: Window, of_old: float | None) -> Evidence:
-    judged = tuple((one.of.kind, one.of.stand, use(migration, one.of.kind.columns, one.of.stand)) for one in rows)
-    taken = [k.minutes[k.touching(window.since, window.until)] for k, _, _ in judged]
+    Args:
+        migration: the migration.
+        of: the consumer, and its kinds.
+        window: what all consumers are asked for.
+        listening: when somebody listened.
+        old_sent: kinds of publications of the old schema.
+        doubt: what this consumer may have of it.
+    """
+    clean_since = max(listening.begin, _last_stain(of, window.since))
+    need, runs = window.needed_seconds, None
+    for _ in range(_ROUNDS):
+        look = listening.window(need)
+        probability, source = _probability(migration, of, look, old_sent)
+        if probability is None:
+            break
+        # each gap may hide a run: what is restarted every week at a certain hour meets the job of that hour
+        runs = runs_needed(probability, of.listed.traces_per_run, doubt) + len(look.gaps)
+        if window_needed(period_of(migration, of.listed), runs) <= need:
+            break
+        need = window_needed(period_of(migration, of.listed), runs)
+    units, since = _units(of, window, clean_since, 0 if of.periodic else units_needed(migration.max_unseen_share, doubt))
+    taken = [kind.minutes[kind.touching(window.since, window.until)] for kind, _, _ in of.of_use]
     minutes = tuple(np.unique(np.concatenate(taken)).tolist()) if taken else ()
-    probability, source = _probability(migration, listed, [k for k, _, _ in judged if k.seen(window.since, window.until)], of_old)
-    return Evidence(listed, who.environment, who, judged, _units(judged, window), minutes, probability, source)
+    needed = None if runs is None else window_needed(period_of(migration, of.listed), runs)
+    return Evidence(of, units, since, minutes, probability, source, runs, needed, listening.heard(clean_since), clean_since)
 
 
-def _units(judged: Iterable[tuple[Kind, Stand, Use]], window: Window) -> int:
-    """Count the traces in which the new schema was used, and not in vain, nor for messages from long ago."""
-    by_channel: dict[tuple[str, str], int] = defaultdict(int)
-    for kind, side, proof in judged:
+def _last_stain(of: Expected, before: float) -> float:
+    """Give when a consumer last took, before a time, what was or may have been old."""
+    ends = [0.0]
+    for kind, side, proof in of.of_use:
+        if side is Stand.UNKNOWN or (side is Stand.OLD and proof is not Use.NOT_USED):
+            end = (kind.minutes + kind.bucket_minutes) * MINUTE
+            ends += end[(kind.left > 0) & (kind.minutes * MINUTE < before)].tolist()[-1:]
+    return min(before, max(ends))
+
+
+def _units(of: Expected, window: Window, clean_since: float, needed: int) -> tuple[int, float]:
+    """Count the traces in which the new schema was used, and not in vain, nor for messages from long ago; and give since when.
+
+    Where the window holds too few, earlier ones count too, as many as are needed: that the last n of a consumer's traces are all new is as unlikely, where a
+    share of them is old, whenever they came. Who takes little is asked for longer.
+    """
+    by_channel: dict[tuple[str, str], list[Kind]] = defaultdict(list)
+    for kind, side, proof in of.of_use:
         if side is Stand.NEW and proof is Use.USED and not (kind["error"] or kind["replayed"] or kind["dead_letter"]):
-            by_channel[kind["destination"], kind["message_schema_version"]] += traces_in(kind, window)
-    return max(by_channel.values(), default=0)
+            by_channel[kind["destination"], kind["message_schema_version"]].append(kind)
+    best, since = 0, window.since
+    for kinds in by_channel.values():
+        units = sum(traces_in(kind, window.since, window) for kind in kinds)
+        begin = window.since
+        if units < needed and clean_since < window.since:
+            begin = _as_far_back(kinds, window, clean_since, needed - units)
+            units = sum(traces_in(kind, begin, window) for kind in kinds)
+        if units > best:
+            best, since = units, begin
+    return best, since
 
 
-def traces_in(kind: Kind, window: Window) -> int:
-    """Count the traces of a kind in the exposed part of a window, never too many."""
-    return kind.counted(window.since, window.exposed_until, whole=window.exposed_until < window.until)
+def _as_far_back(kinds: Sequence[Kind], window: Window, clean_since: float, missing: int) -> float:
+    """Give the time before a window from which on it holds so many more traces; the earliest that is clean where there are fewer."""
+    minutes = np.concatenate([kind.minutes for kind in kinds])
+    traces = np.concatenate([kind.traces for kind in kinds])
+    order = np.argsort(-minutes, kind="stable")
+    before = order[(minutes[order] * MINUTE < window.since) & (minutes[order] * MINUTE >= clean_since)]
+    enough = np.flatnonzero(np.cumsum(traces[before]) >= missing)
+    return float(minutes[before[enough[0]]] * MINUTE) if len(enough) else clean_since
 
 
-def _probability(migration: Migration, listed: Listed, kinds: Sequence[Kind], of_old: float | None) -> tuple[float | None, str]:
+def traces_in(kind: Kind, since: float, window: Window) -> int:
+    """Count the traces of a kind from a time on until the old schema's end, never too many."""
+    return kind.counted(since, window.exposed_until, whole=window.exposed_until < window.until)
+
+
+def _probability(migration: Migration, of: Expected, window: Window, old_sent: Sequence[Belonging]) -> tuple[float | None, str]:
     """Give the smallest probability with which a consumer's traces are kept, and how it is known.
 
     Where a consumption is in its producer's trace, the producer's sampler decides: for old messages perhaps another one than for the new ones that were seen.
     """
-    declared = migration.sampling.get(listed.service, migration.sampling.get(EVERY_SERVICE))
+    declared = migration.sampling.get(of.listed.service, migration.sampling.get(EVERY_SERVICE))
+    kinds = [kind for kind, _, _ in of.of_use if kind.seen(window.since, window.until)]
     said = [kind["probability"] for kind in kinds]
     measured = [p for p in said if p is not None]
-    if of_old is not None and any(kind["joined_by"] == JoinedBy.PARENT for kind in kinds):
-        measured.append(of_old)
+    if any(kind["joined_by"] == JoinedBy.PARENT for kind in kinds):
+        measured += _probabilities(old_sent, window)
     complete = bool(said) and None not in said
     if declared is None and not complete:
         return None, "unknown"
@@ -144,14 +168,14 @@ def _probability(migration: Migration, listed: Listed, kinds: Sequence[Kind], of
     return min(both), source
 
 
-def _probability_of_old(belonging: Iterable[Belonging], window: Window) -> float | None:
-    """Give the smallest probability that publications of the old schema say; None where none says."""
-    said = [
-        one.kind["probability"]
-        for one in belonging
-        if one.stand is Stand.OLD and one.kind["role"] == Role.PRODUCER and one.kind["probability"] is not None and one.kind.seen(window.since, window.until)
-    ]
-    return min(said, default=None)
+def _probabilities(old_sent: Iterable[Belonging], window: Window) -> list[float]:
+    """Give the probabilities that publications of the old schema say in a window."""
+    return [one.kind["probability"] for one in old_sent if one.kind["probability"] is not None and one.kind.seen(window.since, window.until)]
+
+
+def old_publications(belonging: Iterable[Belonging]) -> tuple[Belonging, ...]:
+    """Choose the kinds of publications of the old schema."""
+    return tuple(one for one in belonging if one.stand is Stand.OLD and one.kind["role"] == Role.PRODUCER)
 
 
 def uses_before(kinds: Sequence[Kind], until: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -47,20 +47,37 @@ class Window:
         return self.listened_seconds >= self.needed_seconds - _EDGE_SECONDS
 
 
-def window(capture: Capture, until: float, exposed_until: float, needed_seconds: float) -> Window:
-    """Give the window that ends at `until` and holds so much listening time before `exposed_until`, or as much as there is."""
-    intervals = united((one.since_unix_seconds, min(one.until_unix_seconds, until)) for one in capture.intervals)
-    if intervals and until - NEWEST_SECONDS <= intervals[-1][1] < until:
-        intervals[-1] = (intervals[-1][0], until)
-    gaps = [_Missing(*_padded(gap), gap) for gap in sorted(capture.gaps)]
-    heard = _without(intervals, united((gap.since, gap.until) for gap in gaps))
-    since = _since(_clipped(heard, -1e18, exposed_until), needed_seconds)
-    if since is None:
-        since = min((one[0] for one in intervals), default=exposed_until)
-    since = min(since, exposed_until)
-    missing = _without([(since, until)], _clipped(heard, since, until))
-    listened = sum(b - a for a, b in _clipped(heard, since, exposed_until))
-    return Window(since, until, exposed_until, needed_seconds, listened, _explained(missing, gaps), sum(b - a for a, b in missing))
+class Listening:
+    """When somebody listened, up to the time of a verdict."""
+
+    def __init__(self, capture: Capture, until: float, exposed_until: float) -> None:
+        """Read a capture.
+
+        Args:
+            capture: when the daemon listened, and what it missed.
+            until: the time of the verdict.
+            exposed_until: until when the old schema was on offer: the time of the verdict, or the cutoff.
+        """
+        intervals = united((one.since_unix_seconds, min(one.until_unix_seconds, until)) for one in capture.intervals)
+        if intervals and until - NEWEST_SECONDS <= intervals[-1][1] < until:
+            intervals[-1] = (intervals[-1][0], until)
+        self._gaps = [_Missing(*_padded(gap), gap) for gap in sorted(capture.gaps)]
+        self._heard = _without(intervals, united((gap.since, gap.until) for gap in self._gaps))
+        self._until, self._exposed_until = until, exposed_until
+        self.begin = min((since for since, _ in intervals), default=exposed_until)
+        """When somebody began to listen."""
+
+    def window(self, needed_seconds: float) -> Window:
+        """Give the window that ends now and holds so much listening time before the old schema's end, or as much as there is."""
+        since = _since(_clipped(self._heard, -1e18, self._exposed_until), needed_seconds)
+        since = min(self.begin if since is None else since, self._exposed_until)
+        missing = _without([(since, self._until)], _clipped(self._heard, since, self._until))
+        lost = sum(b - a for a, b in missing)
+        return Window(since, self._until, self._exposed_until, needed_seconds, self.heard(since), _explained(missing, self._gaps), lost)
+
+    def heard(self, since: float) -> float:
+        """Give how long somebody listened from a time on, while the old schema was on offer."""
+        return sum(b - a for a, b in _clipped(self._heard, since, self._exposed_until))
 
 
 @dataclass(frozen=True, slots=True)

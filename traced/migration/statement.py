@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from traced.migration.belonging import Stand, Use
-from traced.migration.case import Case, runs_of
+from traced.migration.case import Case
 from traced.migration.evidence import Evidence
 from traced.migration.statistics import least_share, share_bound, share_bound_of, unseen_uses
 from traced.migration.words import count, duration, quoted, share
@@ -59,19 +59,20 @@ def statements(of: Case) -> tuple[ConsumerStatement, ...]:
 
 
 def _statement(of: Case, one: Evidence) -> ConsumerStatement:
-    runs = runs_of(one, of.doubt, of.window) if one.periodic else None
     return ConsumerStatement(
         consumer=one.name,
-        environment=one.environment,
+        environment=one.of.environment,
         units=one.units,
         old=one.seen(Stand.OLD, of.window, Use.USED),
         unknown=one.seen(Stand.UNKNOWN, of.window),
         unproven=one.seen(Stand.OLD, of.window, Use.UNPROVEN),
         probability=one.probability,
         probability_source=one.probability_source,
-        unseen_share=None if one.periodic else share_bound(one.units, of.doubt),
+        unseen_share=None if one.of.periodic else share_bound(one.units, of.doubt),
         unseen_uses=unseen_uses(one.probability, of.doubt),
-        runs_needed=runs,
+        runs_needed=one.runs if one.of.periodic else None,
+        needed_seconds=one.needed_seconds,
+        clean_seconds=one.clean_seconds,
     )
 
 
@@ -85,7 +86,7 @@ def _failing(of: Case) -> Iterator[str]:
     for one in of.consumers:
         failed: Counter[Stand] = Counter()
         taken: Counter[Stand] = Counter()
-        for kind, side, _ in one.of_use:
+        for kind, side, _ in one.of.of_use:
             messages = of.in_window(kind)
             taken[side] += messages
             failed[side] += messages if kind["error"] else 0
@@ -98,7 +99,7 @@ def _failing(of: Case) -> Iterator[str]:
 
 def _indirect(of: Case) -> Iterator[str]:
     for one in of.consumers:
-        inherited = [k for k, side, _ in one.of_use if side is Stand.NEW and of.in_window(k) and k["version_source"] == VersionSource.INHERITED]
+        inherited = [k for k, side, _ in one.of.of_use if side is Stand.NEW and of.in_window(k) and k["version_source"] == VersionSource.INHERITED]
         if inherited:
             yield f"of {quoted(one.name)} it is known in part only from the producer which version it took: that was published, not used"
 

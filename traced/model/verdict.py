@@ -73,6 +73,8 @@ class ConsumerStatement:
         unseen_share: the largest share of old use that is still possible; None of one that is judged by its runs.
         unseen_uses: how many old uses may have gone unseen; None where the probability is not known.
         runs_needed: of a periodic consumer; None of others, or where the probability is not known.
+        needed_seconds: how much listening time it takes to see an old use that comes once in its longest period; None where the probability is not known.
+        clean_seconds: how much there is.
     """
 
     consumer: str
@@ -86,6 +88,8 @@ class ConsumerStatement:
     unseen_share: float | None
     unseen_uses: int | None
     runs_needed: int | None
+    needed_seconds: float | None
+    clean_seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape inside a verdict's `consumers`."""
@@ -101,6 +105,8 @@ class ConsumerStatement:
             "unseen_share": None if self.unseen_share is None else round(self.unseen_share, 6),
             "unseen_uses": self.unseen_uses,
             "runs_needed": self.runs_needed,
+            "needed_seconds": None if self.needed_seconds is None else round(self.needed_seconds),
+            "clean_seconds": round(self.clean_seconds),
         }
 
 
