@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types laws check wheel-test bench crash thorough differential docs eval late interop clean
+.PHONY: help run test lint types laws check wheel-test bench crash thorough differential docs eval eval-migration late interop clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -70,6 +70,9 @@ docs: $(VENV)/.test ## the documents that are written from the code
 
 eval: $(VENV)/.test ## traces damaged in known ways: how right each detector is (about five minutes)
 	$(BIN)/python -m tests.eval.eval --jobs $(JOBS) $(ARGS)
+
+eval-migration: $(VENV)/.test ## worlds that migrate, simulated: how often SAFE is wrong, and how often it is said (about three minutes)
+	PYTHONPATH=tests $(BIN)/python -m eval_migration.simulate --jobs $(JOBS) $(ARGS)
 
 late: $(VENV)/.test ## a tenth of the batches comes late, or the daemon ends in between: the findings stay the same (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python -m late.late $(ARGS)

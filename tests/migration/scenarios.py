@@ -63,6 +63,9 @@ HANDLED = (
 FILTERED = (*SENT_BOTH, "billing takes orders#2 x450", "shipping takes orders#2 x450")
 RECORDED = ("order sends orders x450", "billing takes orders#2 x450", "shipping takes orders#2 x450")
 
+CALLED = tuple(f"{who} takes api from=/v2/orders source=route x450" for who in ("billing", "shipping"))
+CALLED_LONG = tuple(f"{line} -30d..-0d".replace("x450", "x900") for line in CALLED)
+
 
 def at(before_days: float) -> str:
     """Give a time as the configuration file has it."""
@@ -120,7 +123,14 @@ SCENARIOS: dict[str, Scenario] = {
     "all filtered: old messages do not reach them": safe(FILTERED, shape="two_messages"),
     "all say that they ignore the old": safe(HANDLED, shape="two_messages"),
     "all record that they use the new fields": safe(RECORDED, shape="one_message"),
-    "callers of a route": safe(("api sends /v2/orders x450", "billing takes /v2/orders x450", "shipping takes /v2/orders x450"), shape="route"),
+    "callers of a route": safe(
+        (
+            "api sends api from=/v2/orders source=route x450",
+            "billing takes api from=/v2/orders source=route x450",
+            "shipping takes api from=/v2/orders source=route x450",
+        ),
+        shape="route",
+    ),
     "old use before the window": safe((*MOVED, "billing takes orders.v1 x50 -20d..-15d")),
     "a relay still copies the old": safe(
         (*MOVED, "mirror takes orders.v1 x50"), **settings(consumers=["billing", "shipping", {"service": "mirror", "role": "relay"}])
@@ -190,7 +200,14 @@ SCENARIOS: dict[str, Scenario] = {
         "old_use_seen", (*MOVED, "billing takes orders.v1 -9d", "billing takes orders.v1 -1h"), says=("again after 9 days without any",)
     ),
     "a caller of the old route": no(
-        "old_use_seen", ("billing takes /v2/orders x450", "shipping takes /v2/orders x450", "billing takes /v1/orders"), shape="route", more=("api",)
+        "old_use_seen",
+        (
+            "billing takes api from=/v2/orders source=route x450",
+            "shipping takes api from=/v2/orders source=route x450",
+            "billing takes api from=/v1/orders source=route",
+        ),
+        shape="route",
+        more=("api",),
     ),
     "an old version on the new destination": no(
         "old_use_seen",
@@ -344,6 +361,9 @@ SCENARIOS: dict[str, Scenario] = {
     "snapshots of Pub/Sub": open_("attestation_missing", ENDED, gate=Gate.REMOVE_SCHEMA, settings=REMOVED | {"system": "gcp_pubsub"}),
     "stop-publish is as it was at the cutoff": safe(ENDED, settings=CUT),
     "a route is removed": safe(
-        ("billing takes /v2/orders x900 -30d..-0d", "shipping takes /v2/orders x900 -30d..-0d"), shape="route", gate=Gate.REMOVE_SCHEMA, settings=CUT
+        CALLED_LONG,
+        shape="route",
+        gate=Gate.REMOVE_SCHEMA,
+        settings=CUT,
     ),
 }

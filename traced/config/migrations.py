@@ -121,7 +121,7 @@ class SideSettings(Room):
     destination: Spellings = ()
     """The name of the destination (topic, queue, exchange), or a list of its spellings."""
     route: Spellings = ()
-    """Instead of a destination, of a contract over HTTP or RPC: `http.route`, or the name of the method; one or several."""
+    """Instead of a destination, of a contract over HTTP or RPC: its routes, or the beginnings of paths (`/v1/`) or of an RPC's full methods (`shop.v1.`)."""
     version: Spellings = ()
     """The version as the spans spell it, or a list of spellings that mean the same: `"1"` and `"v1"` are equal only if both are here."""
     attribute: dict[Text, Spellings] = Field(default_factory=dict, max_length=10)
@@ -184,6 +184,8 @@ class MigrationSettings(Room):
     """Where the version is looked for, in this order: attributes, `destination` and `route` for the names themselves."""
     disposition_attribute: Text = DISPOSITION_ATTRIBUTE
     """The attribute that says of a message `handled` or `ignored`."""
+    business_key_attribute: str = ""
+    """The attribute that identifies a message across redrives and in both of its versions; none, without it."""
     sampling: dict[Text, Probability] = Field(default_factory=dict, max_length=1000)
     """With which probability a service's traces are kept, where its spans do not say so; `*` is for all that are not named."""
     max_unseen_share: float = Field(MAX_UNSEEN_SHARE, gt=0, lt=1)
@@ -276,6 +278,7 @@ class MigrationSettings(Room):
             confidence=self.confidence,
             version_attributes=tuple(dict.fromkeys((*self.old.keys, *self.new.keys, *self.version_attributes))),
             disposition_attribute=self.disposition_attribute,
+            business_key_attribute=self.business_key_attribute,
             sampling=dict(self.sampling),
             max_unseen_share=self.max_unseen_share,
             min_window_seconds=self.min_window.total_seconds(),

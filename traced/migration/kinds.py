@@ -36,7 +36,7 @@ class Kind:
         columns: the values of KIND that they share; texts are '' where nothing is known.
         minutes: of arrival (unix), ascending.
         messages: how many came, or less than zero where earlier ones are taken back.
-        left: how many of them are left if corrections take away the oldest.
+        left: how many of them are left if corrections take away the oldest; of attempts at a message that is counted elsewhere, how many traces.
         traces: how many traces are counted here.
         first: when the first of the row was sent or taken, unix nanoseconds by its sender's clock.
         last: when the last was.
@@ -103,7 +103,7 @@ def kinds(flows: pa.Table, bucket_minutes: int = LONGEST_BUCKET_MINUTES) -> tupl
         rows = order[starts[number] : starts[number + 1]]
         own = [series[name][rows] for name in _SERIES]
         values = {name: _plain(value) if name != "probability" else value for name, value in columns.items()}
-        left = _left(own[1])
+        left = np.maximum(_left(own[1]), _left(own[2]))
         found.append(Kind(values, own[0], own[1], left, own[2], own[3], own[4], tuple(one[rows] for one in ids), bucket_minutes))
     return tuple(sorted(found, key=_sorting))
 
@@ -132,16 +132,16 @@ def _numbered(flows: pa.Table) -> tuple[Numbers, int]:
     return numbers.astype(np.int64), int(numbers.max()) + 1
 
 
-def _left(messages: Numbers) -> Numbers:
+def _left(counts: Numbers) -> Numbers:
     """Give how many of each row are left, where corrections take away the oldest that came before them.
 
     One for which nothing is there any more takes away nothing of what comes later.
     """
-    left = np.maximum(messages, 0)
-    if (messages >= 0).all():
+    left = np.maximum(counts, 0)
+    if (counts >= 0).all():
         return left
     waiting: deque[int] = deque()
-    for row, count in enumerate(messages.tolist()):
+    for row, count in enumerate(counts.tolist()):
         if count > 0:
             waiting.append(row)
         due = -count

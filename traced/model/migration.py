@@ -216,6 +216,7 @@ class Migration:
     confidence: float = 0.95
     version_attributes: tuple[str, ...] = VERSION_ATTRIBUTES
     disposition_attribute: str = DISPOSITION_ATTRIBUTE
+    business_key_attribute: str = ""
     sampling: Mapping[str, float] = field(default_factory=dict)
     max_unseen_share: float = MAX_UNSEEN_SHARE
     min_window_seconds: float = 14 * 86400.0

@@ -74,7 +74,10 @@ class SchemaRules:
     def of(cls, migrations: Iterable[Migration]) -> SchemaRules:
         """Give what migrations say of how versions are read."""
         return cls(
-            tuple(SchemaRule(one.name, one.old, one.new, one.system, one.version_attributes, one.disposition_attribute) for one in migrations),
+            tuple(
+                SchemaRule(one.name, one.old, one.new, one.system, one.version_attributes, one.disposition_attribute, one.business_key_attribute)
+                for one in migrations
+            ),
         )
 
     def attribute_keys(self) -> frozenset[str]:
