@@ -1,7 +1,8 @@
--- What does each span, or span link, say of a message? Old and new spellings, first present first, each with the key that answered
--- (message_spellings.sql), and operations by their names of today (message_verbs.sql). Nothing else knows how instrumentations write these things.
+-- What does each kind of span, or span link, say of a message? Old and new spellings, first present first, each with the key that answered
+-- (message_spellings.sql), and operations by their names of today (message_verbs.sql). Nothing else knows how instrumentations write these things; what
+-- differs from message to message (ids, offsets) is looked up by the same spellings in graph/message_facts.py.
 -- params:
--- returns: number BIGINT, system VARCHAR, system_key VARCHAR, operation VARCHAR, operation_key VARCHAR, destination VARCHAR, destination_key VARCHAR, dead_letter BOOLEAN, consumer_group VARCHAR, consumer_group_key VARCHAR, partition VARCHAR, partition_key VARCHAR, offset_ BIGINT, offset_key VARCHAR, message_id VARCHAR, message_id_key VARCHAR, cluster VARCHAR, cloudevents_id VARCHAR, cloudevents_source VARCHAR, delivery_attempt INTEGER, delivery_attempt_key VARCHAR, batch BIGINT, tombstone BOOLEAN, message_key VARCHAR, routing_key VARCHAR, queue_millis BIGINT, says BOOLEAN
+-- returns: number BIGINT, system VARCHAR, system_key VARCHAR, operation VARCHAR, operation_key VARCHAR, destination VARCHAR, destination_key VARCHAR, dead_letter BOOLEAN, consumer_group VARCHAR, consumer_group_key VARCHAR, cluster VARCHAR, cloudevents_source VARCHAR, tombstone BOOLEAN, says BOOLEAN
 -- driven by: message_parts
 WITH attribute AS (
     SELECT number, unnest(message_attributes) AS a, generate_subscripts(message_attributes, 1) AS position
@@ -19,18 +20,10 @@ answers AS (
         min(rank * 65536 + position) FILTER (fact = 'destination' AND a.value NOT IN ('(temporary)', '(anonymous)', '<default>')) AS destination,
         min(rank * 65536 + position) FILTER (fact = 'url') % 65536 AS url,
         min(rank * 65536 + position) FILTER (fact = 'group') % 65536 AS group_,
-        min(rank * 65536 + position) FILTER (fact = 'partition') % 65536 AS partition,
-        min(rank * 65536 + position) FILTER (fact = 'offset') % 65536 AS offset_,
-        min(rank * 65536 + position) FILTER (fact = 'id') % 65536 AS id,
         min(rank * 65536 + position) FILTER (fact = 'cluster') % 65536 AS cluster,
-        min(rank * 65536 + position) FILTER (fact = 'ce_id') % 65536 AS ce_id,
         min(rank * 65536 + position) FILTER (fact = 'ce_source') % 65536 AS ce_source,
-        min(rank * 65536 + position) FILTER (fact = 'attempt') % 65536 AS attempt,
-        min(rank * 65536 + position) FILTER (fact = 'batch') % 65536 AS batch,
         min(rank * 65536 + position) FILTER (fact = 'tombstone') % 65536 AS tombstone,
-        min(rank * 65536 + position) FILTER (fact = 'key') % 65536 AS key,
-        min(rank * 65536 + position) FILTER (fact = 'routing') % 65536 AS routing,
-        min(rank * 65536 + position) FILTER (fact = 'queued') % 65536 AS queued
+        min(rank * 65536 + position) FILTER (fact = 'routing') % 65536 AS routing
     FROM attribute
     LEFT JOIN message_spellings s ON s.key = attribute.a.key
     CROSS JOIN message_verbs v
@@ -95,22 +88,9 @@ SELECT
     ) AS dead_letter,
     coalesce(attributes[group_].value, '') AS consumer_group,
     coalesce(attributes[group_].key, '') AS consumer_group_key,
-    coalesce(attributes[r.partition].value, '') AS partition,
-    coalesce(attributes[r.partition].key, '') AS partition_key,
-    CASE WHEN TRY_CAST(attributes[r.offset_].value AS BIGINT) >= 0 THEN TRY_CAST(attributes[r.offset_].value AS BIGINT) END AS offset_,
-    coalesce(attributes[r.offset_].key, '') AS offset_key,
-    coalesce(attributes[id].value, CASE WHEN attributes IS NULL THEN messaging_message_id END, '') AS message_id,
-    coalesce(attributes[id].key, '') AS message_id_key,
     coalesce(attributes[r.cluster].value, server_address, '') AS cluster,
-    coalesce(trim(attributes[ce_id].value, '[]"'), '') AS cloudevents_id, -- a captured header is an array of one
-    coalesce(trim(attributes[ce_source].value, '[]"'), '') AS cloudevents_source,
-    TRY_CAST(attributes[attempt].value AS INTEGER) + (attributes[attempt].key = 'celery.retries')::INTEGER AS delivery_attempt,
-    coalesce(attributes[attempt].key, '') AS delivery_attempt_key,
-    TRY_CAST(attributes[r.batch].value AS BIGINT) AS batch,
+    coalesce(trim(attributes[ce_source].value, '[]"'), '') AS cloudevents_source, -- a captured header is an array of one
     coalesce(lower(attributes[r.tombstone].value) = 'true', false) AS tombstone,
-    coalesce(attributes[r.key].value, '') AS message_key,
-    coalesce(attributes[r.routing].value, '') AS routing_key,
-    TRY_CAST(attributes[queued].value AS BIGINT) AS queue_millis,
     attributes IS NOT NULL OR resolved_system <> '' AS says
 FROM resolved r
 ORDER BY number

@@ -1,6 +1,6 @@
--- Which version of its schema does each span, or span link, show, by which source; and what did the consumer say that it did with it?
+-- Which version of its schema does each kind of span, or span link, show, by which source; and what did the consumer say that it did with it?
 -- params:
--- returns: number BIGINT, version VARCHAR, version_source VARCHAR, version_key VARCHAR, disposition VARCHAR, business_key VARCHAR
+-- returns: number BIGINT, version VARCHAR, version_source VARCHAR, version_key VARCHAR, disposition VARCHAR
 -- driven by: message_parts
 WITH said AS (
     SELECT
@@ -46,8 +46,7 @@ told AS (
         arg_min(source, rank) FILTER (fact = 'version' AND version <> '') AS source,
         arg_min(shown_as, rank) FILTER (fact = 'version' AND version <> '') AS key,
         list_sort(list(DISTINCT left(shown_as || '=' || version, 100)) FILTER (fact = 'version' AND version <> '')) AS all_,
-        max(value) FILTER (fact = 'disposition' AND value IN ('handled', 'ignored')) AS disposition,
-        max(value) FILTER (fact = 'business_key') AS business_key
+        max(value) FILTER (fact = 'disposition' AND value IN ('handled', 'ignored')) AS disposition
     FROM shown
     GROUP BY number
 )
@@ -57,8 +56,7 @@ SELECT
     CASE WHEN t.versions = 1 THEN left(t.version, 100) ELSE '' END AS version,
     CASE WHEN t.versions = 1 THEN t.source ELSE '' END AS version_source,
     CASE WHEN t.versions = 1 THEN t.key ELSE coalesce(left(array_to_string(t.all_, ', '), 300), '') END AS version_key,
-    coalesce(t.disposition, '') AS disposition,
-    coalesce(t.business_key, '') AS business_key
+    coalesce(t.disposition, '') AS disposition
 FROM message_rules r
 LEFT JOIN told t ON t.number = r.number
 ORDER BY r.number

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_cases import NO_RULES, Kept, sums
 from spans import Spans, spans
+from thorough import rounds
 
 from traced.config import AnalysisSettings
 
@@ -75,12 +76,12 @@ def test_one_look_at_everything_joins_what_can_be_joined():
     }
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 6), min_size=len(LINES), max_size=len(LINES)), st.permutations(range(len(LINES))), st.sets(st.integers(1, 8)))
+@settings(max_examples=rounds(5, 60), deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=len(LINES), max_size=len(LINES)), st.permutations(range(len(LINES))), st.sets(st.integers(1, 5)))
 def test_any_split_into_passes_any_order_and_restarts_give_the_same_sums(arrivals, order, restarts):
     lines = spans(*LINES).lines
     late = Spans([replace(lines[n], arrival=arrivals[n] * 5 * 10**9) for n in order])
-    log = kept(late, seconds=[5.0 * n for n in range(1, 9)], restarts=frozenset(5.0 * n for n in restarts))
+    log = kept(late, seconds=[5.0 * n for n in range(1, 6)], restarts=frozenset(5.0 * n for n in restarts))
     assert sums(log.flows) == EVERYTHING
 
 
@@ -88,5 +89,5 @@ def test_any_split_into_passes_any_order_and_restarts_give_the_same_sums(arrival
 def test_duplicates_change_nothing(times):
     lines = spans(*LINES).lines
     again = [replace(line, arrival=line.arrival + n * 7 * 10**9) for n in range(times + 1) for line in lines]
-    log = kept(Spans(again), seconds=[5, 10, 15, 20, 25])
+    log = kept(Spans(again), seconds=[5, 12, 19])
     assert sums(log.flows) == EVERYTHING

@@ -40,6 +40,14 @@ FIRES: Fires = {
         [*linked(20, "state=ot=th:fffffffffffff8"), TAKEN],
         {"c": {"cause": "sampled_out", "level": Level.INFORMATION, "known_by": "threshold"}},
     ),
+    "the link's own flags say that its target was not sampled": (
+        [*linked(20), "shop SERVER lost:a", TAKEN.replace("->lost:p", "->lost:p[flags=0x2]")],
+        {"c": {"cause": "sampled_out", "level": Level.INFORMATION, "known_by": "link_flags"}},
+    ),
+    "a low byte of zero in a link's flags proves nothing": (
+        [*linked(20), "shop SERVER lost:a", TAKEN.replace("->lost:p", "->lost:p[flags=0x100]")],
+        {"c": FACTS},
+    ),
     "a fifth of the links, of a producer that loses spans": (
         [
             *linked(40),

@@ -131,3 +131,14 @@ def test_a_header_of_either_side_says_the_version_of_a_call():
     assert of_calls("web CLIENT a", """cart SERVER b<a rpc.service=shop.Cart rpc.method=Get 'http.request.header.api-version=["b"]'""")[0][-1] == "b"
     caller = """web CLIENT a 'http.request.header.api-version=["b"]'"""
     assert [row[-1] for row in of_calls(caller, served)] == ["b", "b"]
+
+
+def test_the_two_messages_of_a_dual_publish_are_two_also_with_one_business_key():
+    rules = SchemaRules.of(
+        [Migration("o", Shape.TWO_MESSAGES, Side(("t",), versions=("1",)), Side(("t",), versions=("2",)), business_key_attribute="bill.what")]
+    )
+    lines = [f"bill CONSUMER c{n} msg=kafka dest=t v={version} bill.what=order-7" for n, version in enumerate(("1", "2", "2"))]
+    rows, flows = look(lines, rules=rules)
+    assert {row["identity"] for row in rows} == {"order-7"}
+    assert sorted((row["message_schema_version"], row["messages"]) for row in rows) == [("1", 1), ("2", 0), ("2", 1)]
+    assert sorted((row["message_schema_version"], row["messages"], row["traces"]) for row in flows.to_pylist()) == [("1", 1, 1), ("2", 1, 1)]

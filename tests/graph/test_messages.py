@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from looking import Elsewhere
 from message_cases import look, sent, taken
+from spans import span_id
 
 KAFKA = "msg=kafka dest=orders"
 
@@ -309,3 +311,109 @@ def test_three_consumers_of_one_message_are_three_edges_and_an_attempt_is_no_mes
     rows, flows = look([again[0], again[1] + " err", again[2]])
     assert taken(flows) == {("shop", "t", "c0/g0", "parent"): 1}
     assert sorted((r["messages"], r["error"]) for r in rows if r["role"] == "consumer") == [(0, True), (1, False)]
+
+
+# ---------------------------------------------------------------------- joins that must not be made, and what is known of sampling
+
+
+def test_a_link_whose_target_did_not_come_names_a_span_and_nobody():
+    row = of_one("bill CONSUMER c msg=kafka dest=t op=process ->lost:p[flags=0x2]")
+    assert (row["producer_name"], row["joined_by"], row["messages"]) == ("", "", 1)
+    assert row["producer_span_id"] == span_id("p")
+
+
+def test_a_link_to_a_span_of_the_store_joins_as_one_of_the_pass_does():
+    rows, flows = look(
+        ["bill CONSUMER b:c msg=kafka dest=t op=process ->a:p ~1ms +40ms"],
+        Elsewhere("sales/shop PRODUCER a:p messaging.system=kafka messaging.destination=u op=send v=4 ~10ms"),
+    )
+    assert taken(flows) == {("shop", "t", "bill", "link"): 1}
+    (row,) = rows
+    assert (row["producer_namespace"], row["producer_destination"], row["message_schema_version"], row["delay_nano"]) == ("sales", "u", "4", 30_000_000)
+
+
+@pytest.mark.parametrize(
+    ("lines", "edges"),
+    [
+        (["shop PRODUCER a:p {r} id=m", "shop PRODUCER b:p {r} id=m", "bill CONSUMER c:c {r} id=m"], {("", "q", "bill", ""): 1}),
+        (["shop PRODUCER a:p {r} id=m", "bill CONSUMER c:c msg=rabbitmq dest=other id=m"], {("", "other", "bill", ""): 1}),
+        (["shop PRODUCER a:p {k} partition=1 offset=-1", "bill CONSUMER c:c {k} partition=1 offset=-1"], {("", "q", "bill", ""): 1}),
+        (["shop PRODUCER a:p {k} partition=1 offset=3", "bill CONSUMER c:c {k} partition=2 offset=3"], {("", "q", "bill", ""): 1}),
+        (
+            ["shop PRODUCER a:p {k} partition=1 offset=3 addr=east:9092", "bill CONSUMER c:c {k} partition=1 offset=3 addr=west:9092"],
+            {("", "q", "bill", ""): 1},
+        ),
+        (
+            [
+                "shop PRODUCER a:p {k} partition=1 offset=3 addr=east:9092",
+                "shop PRODUCER b:p {k} partition=1 offset=3 addr=west:9092",
+                "bill CONSUMER c:c {k} messaging.kafka.partition=1 messaging.kafka.message.offset=3 addr=west:9092",
+            ],
+            {("shop", "q", "bill", "offset"): 1},
+        ),
+        (
+            ["shop PRODUCER a:p {k} messaging.message.conversation_id=1", "bill CONSUMER c:c {k} messaging.message.conversation_id=1"],
+            {("", "q", "bill", ""): 1},
+        ),
+        (["bill PRODUCER a:p {k} op=send", "bill CONSUMER a:c {k} op=process ->a:p"], {("", "q", "bill", ""): 1}),
+        (["shop SERVER a:s", "bill CONSUMER b:c {k} op=process ->a:s"], {("", "q", "bill", ""): 1}),
+    ],
+    ids=[
+        "two publications have the message's id",
+        "the id is of another channel",
+        "offset -1 is unknown",
+        "another partition",
+        "the same topic on another cluster",
+        "the same topic on two clusters, each its own",
+        "conversation ids",
+        "a link within one service and trace is internal",
+        "a link to a span that publishes nothing",
+    ],
+)
+def test_what_proves_nothing_joins_nothing(lines, edges):
+    words = {"r": "msg=rabbitmq dest=q", "k": "msg=kafka dest=q"}
+    assert taken(look([line.format(**words) for line in lines])[1]) == edges
+
+
+@pytest.mark.parametrize(
+    ("state", "probability"),
+    [
+        ("", None),
+        ("ot=th:0", 1.0),
+        ("ot=th:8", 0.5),
+        ("ot=th:e666", 0.100006103515625),
+        ("ot=th:e666;rv:ffffffffffffff", 0.100006103515625),
+        ("ot=th:e666;rv:00000000000001", None),
+        ("vendor=th:8", None),
+    ],
+)
+def test_the_probability_is_what_the_threshold_says_unless_its_randomness_refutes_it(state, probability):
+    row = of_one(f"bill CONSUMER 000000000000000000ffffffffffffff:c msg=kafka dest=t op=process {f'state={state}' if state else ''}")
+    assert row["probability"] == probability
+
+
+def test_what_was_published_long_before_or_was_in_dead_letters_is_replayed():
+    old = ["shop PRODUCER a:p msg=kafka dest=t op=send", "bill CONSUMER b:c msg=kafka dest=t op=process ->a:p +240h"]
+    assert [r["replayed"] for r in look(old)[0]] == [False, True]
+    queued = of_one(f"bill CONSUMER c msg=kafka dest=t op=process kafka.record.queue_time_ms={10 * 86_400_000}")
+    assert queued["replayed"]
+    moved = ["fix CONSUMER c msg=kafka dest=t.dlq op=process", "fix PRODUCER p<c msg=kafka dest=t op=send"]
+    assert {r["role"]: r["replayed"] for r in look(moved)[0]} == {"consumer": False, "producer": True}
+
+
+def test_identity_is_the_first_of_what_tells_messages_apart():
+    words = "bill CONSUMER c msg=kafka dest=t op=process addr=b"
+    kinds = [
+        (" cloudevents.event_id=1 cloudevents.event_source=s id=m partition=0 offset=4", ("cloudevents", "s/1")),
+        (" id=m partition=0 offset=4", ("offset", "b/t/0/4")),
+        (" id=m", ("message_id", "m")),
+        ("", ("", "")),
+    ]
+    for more, identity in kinds:
+        row = of_one(words + more)
+        assert (row["identity_kind"], row["identity"]) == identity
+
+
+def test_a_span_that_stands_twice_is_one_and_a_span_without_a_name_has_its_callers():
+    lines = ["shop PRODUCER p msg=kafka dest=t op=send", "- CONSUMER c<p msg=kafka dest=t op=process", "- CONSUMER c<p msg=kafka dest=t op=process name=again"]
+    assert taken(look(lines)[1]) == {("shop", "t", "shop", "parent"): 1}

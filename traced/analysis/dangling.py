@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from traced.graph.columns import Ints, Mask, Unsigned, mix
 from traced.graph.linked import LinkHabits
@@ -34,7 +35,8 @@ Place = tuple[int, int, int]
 class _Link(NamedTuple):
     """A link as it waits.
 
-    The consumer's place, its service by name and key, what it is; the target's place; since when it waits, when it is decided (arrival, ns), how often it was.
+    The consumer's place, its service by name and key, what it is; the target's place; since when it waits, when it is decided (arrival, ns), how often it was;
+    and whether its flags say that the target was not sampled.
     """
 
     consumer: Place
@@ -48,6 +50,7 @@ class _Link(NamedTuple):
     since: int
     next: int
     looks: int = 0
+    unsampled: bool = False
 
     @property
     def told(self) -> bool:
@@ -83,7 +86,7 @@ DANGLING: Final = pa.schema(
 )
 """One row a link that leads to no span. `found`, `absent`: links of this consumer's operation that lead to a span, and that do not. `usual_producer`:
 the service of nearly all those spans, or ''. `producers_report`: PRODUCER spans to this destination came. `trace_is_here`: other spans of the
-target's trace came. `sampled`: 'dropped' where the usual producer does not sample that trace; `sampled_by`: by what that is known."""
+target's trace came. `sampled`: 'dropped' where the link's flags say so, or the usual producer does not sample that trace; `sampled_by`: by what it is known."""
 
 
 class SpanSource(Protocol):
@@ -151,17 +154,23 @@ class DanglingLinks:
         ids = [np.asarray(links.column(name))[chosen] for name in ("trace_id_high", "trace_id_low", "span_id")]
         given = (ids[0] | ids[1] != 0) & (ids[2] != 0)
         chosen, ids = chosen[given], [column[given] for column in ids]
-        self._add(made, rows[chosen], list(zip(*(column.tolist() for column in ids), strict=True)), again, until)
+        flags = np.asarray(pc.fill_null(links.column("flags"), 0))[chosen]
+        # a low byte of zero proves nothing: Python's exporter leaves it so
+        unsampled = ((flags & 0xFF) != 0) & ((flags & 1) == 0)
+        self._add(made, rows[chosen], list(zip(*(column.tolist() for column in (*ids, unsampled)), strict=True)), again, until)
 
-    def _add(self, made: Relation, rows: Ints, targets: list[Place], again: Mask, until: int) -> None:
+    def _add(self, made: Relation, rows: Ints, targets: list[tuple[int, int, int, bool]], again: Mask, until: int) -> None:
         forest = made.forest
         spans = forest.spans.select(["trace_id_high", "trace_id_low", "span_id", "name", "messaging_system", "messaging_destination"]).take(pa.array(rows))
-        for row, target, *own in zip(rows.tolist(), targets, *(column.to_pylist() for column in spans.columns), strict=True):
+        for row, (*ids, unsampled), *own in zip(rows.tolist(), targets, *(column.to_pylist() for column in spans.columns), strict=True):
             high, low, span, name, system, destination = own
+            target = (ids[0], ids[1], ids[2])
             place = (high, low, span)
             at = _AT_ONCE if again[row] else until + self._hold
             code = forest.service.of[row]
-            link = _Link(place, forest.service.texts[code], forest.service_keys[code], name, system, destination, int(forest.start[row]), target, until, at)
+            link = _Link(
+                place, forest.service.texts[code], forest.service_keys[code], name, system, destination, int(forest.start[row]), target, until, at, 0, unsampled
+            )
             self._links[place, target] = link
         while len(self._links) > MAX_WAITING:
             _, gone = self._links.popitem(last=False)
@@ -230,6 +239,7 @@ class DanglingLinks:
             known = self.habits.of(link.key, link.name)
             producer = known.usual_producer
             sampled = samplers.verdict((producer,), link.target[0], link.target[1], "") if producer else ("", "")
+            sampled = ("dropped", "link_flags") if link.unsampled else sampled
             about = (known.found, known.absent, producer, self.habits.produced(link.system, link.destination), trace_is_here, *sampled)
             rows.append((*link.consumer, link.service, link.name, link.start, link.target[2], *link.target[:2], link.destination, *about))
         return pa.table([pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), DANGLING, strict=True)], schema=DANGLING)

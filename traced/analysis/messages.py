@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.columns import Mask
+from traced.graph.message_facts import Facts
 from traced.graph.message_memory import MessageMemory
-from traced.graph.message_parts import Facts, parts
+from traced.graph.message_parts import parts
 from traced.graph.messages import NOTHING, Found, messages
 from traced.graph.relation import Relation
 from traced.graph.schema_reading import questions, rule_tables
@@ -71,11 +72,13 @@ class Messages:
         if not len(asked.rows):
             return NOTHING
         self._tell_rules()
-        self._workbench.register({"message_parts": asked.table})
-        facts = self._workbench.run(self._queries["message_facts"])
-        self._workbench.register(questions(asked, facts, self._rules))
-        versions = self._workbench.run(self._queries["message_versions"])
-        return messages(made, asked, Facts(facts, versions))
+        facts = Facts(asked, self._fixed["message_spellings"])
+        facts.ask_business_keys(tuple(rule.business_key_attribute for rule in self._rules.rules if rule.business_key_attribute))
+        self._workbench.register({"message_parts": facts.kinds()})
+        facts.answer(self._workbench.run(self._queries["message_facts"]))
+        self._workbench.register(questions(facts, self._rules))
+        facts.answer_versions(self._workbench.run(self._queries["message_versions"]))
+        return messages(made, facts)
 
     def _tell_rules(self) -> None:
         """Give the workbench what does not change: spellings, names of operations, and rules."""

@@ -4,10 +4,11 @@ Criteria:
     A CONSUMER span has a link to a span that is neither among those that came with it nor anywhere in the store, after the time in which its trace
     settles. Ids of zeros are no links. One occurrence a consumer span, whatever the number of its links.
 
-    The cause is the first that holds. `sampled_out`: the service that usually sends these messages does not sample the link's trace, by the threshold that its
-    spans carry or by the cut through trace ids that its traces show. `upstream_loss`: other spans of the link's trace are here, and
-    links of this consumer mostly lead to spans: the lower 95 % bound of the share (Clopper and Pearson) is at least a half. `upstream_silent`: no link of
-    this consumer ever led to a span (at least nine), and no PRODUCER span to that destination ever came. Where none of these holds nothing is said.
+    The cause is the first that holds. `sampled_out`: the link's own flags say that its target was not sampled, or the service that usually sends these
+    messages does not sample the link's trace, by the threshold that its spans carry or by the cut through trace ids that its traces show. `upstream_loss`:
+    other spans of the link's trace are here, and links of this consumer mostly lead to spans: the lower 95 % bound of the share (Clopper and Pearson) is at
+    least a half. `upstream_silent`: no link of this consumer ever led to a span (at least nine), and no PRODUCER span to that destination ever came. Where
+    none of these holds nothing is said.
 
 Rationale:
     With links, the link is all that joins a message's two ends. Without the producer's span the message has a receiver and no sender, and what

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from traced.graph.columns import Ints, Mask, climb, numbers
-from traced.graph.message_parts import RECEIVE
+from traced.graph.message_facts import RECEIVE
 from traced.graph.message_spans import MessageSpans, Publications
 
 NOTHING, LINK, PARENT = range(3)
@@ -86,12 +86,12 @@ def _is_of_a_message(spans: MessageSpans, linked: Mask, has_producer: Mask) -> M
     """Mark the spans that did take a message: polls of nothing, and spans without an attribute of messages, say nothing of one."""
     facts, count = spans.facts, spans.count
     batch, known = facts.integers("batch")
-    which = (known & (batch > 0))[:count] | facts.integers("offset_")[1][:count] | facts.integers("delivery_attempt")[1][:count]
+    which = (known & (batch > 0))[:count] | facts.integers("offset")[1][:count] | facts.integers("attempt")[1][:count]
     for name in _SAYS_WHICH:
         which |= facts.known(name)[:count]
     empty = (known & (batch == 0))[:count]
     polled = spans.operation == RECEIVE
-    marks: Mask = linked | has_producer | (np.where(polled, which, facts.says[:count]) & ~empty)
+    marks: Mask = linked | has_producer | (np.where(polled, which, facts.marks("says")[:count]) & ~empty)
     return marks
 
 

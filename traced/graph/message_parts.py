@@ -7,18 +7,13 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from traced.graph.columns import Codes, Ints, Mask
+from traced.graph.columns import Ints, Mask
 from traced.graph.relation import Relation
 from traced.graph.routes import routed
 from traced.model.schema import ATTRIBUTE
 from traced.model.schema_rules import SchemaRules
 from traced.model.span import SpanKind
-
-CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(1, 6)
-"""Operations as numbers; 0 is none."""
-_OPERATIONS: Final = {"create": CREATE, "send": SEND, "receive": RECEIVE, "process": PROCESS, "settle": SETTLE}
 
 _COPIED: Final = (
     ("name", pa.string()),
@@ -115,51 +110,3 @@ def _stacked(name: str, kind: pa.DataType, *tables: pa.Table) -> pa.ChunkedArray
         else:
             chunks.append(pa.nulls(table.num_rows, kind))
     return pa.chunked_array(chunks, kind)
-
-
-# ---------------------------------------------------------------------- answers
-
-
-class Facts:
-    """What `message_facts.sql` and `message_versions.sql` say of each part; by its number.
-
-    Attributes:
-        operation: CREATE … SETTLE, or 0.
-        says: it carries any attribute of messages.
-    """
-
-    def __init__(self, facts: pa.Table, versions: pa.Table) -> None:
-        """Take both answers, in the order of numbers."""
-        self._tables = (facts, versions)
-        self._codes: dict[str, Codes] = {}
-        operation = self.codes("operation")
-        self.operation: Ints = np.array([_OPERATIONS.get(text, 0) for text in operation.texts] or [0])[operation.of]
-        self.says: Mask = np.asarray(facts.column("says"))
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Give a column of the answers."""
-        facts, versions = self._tables
-        return facts.column(name) if name in facts.column_names else versions.column(name)
-
-    def codes(self, name: str) -> Codes:
-        """Give a column of texts as numbers."""
-        if name not in self._codes:
-            self._codes[name] = Codes.from_column(self.column(name))
-        return self._codes[name]
-
-    def texts(self, name: str, numbers: Ints) -> pa.Array:
-        """Give the texts of some parts; '' for the number -1."""
-        column = self.column(name).combine_chunks() if self.column(name).num_chunks != 1 else self.column(name).chunk(0)
-        taken = column.take(pa.array(numbers, mask=numbers < 0))
-        return pc.fill_null(taken, "")
-
-    def known(self, name: str) -> Mask:
-        """Mark the parts of which a text is known."""
-        codes = self.codes(name)
-        marks: Mask = np.array([bool(text) for text in codes.texts] or [False])[codes.of]
-        return marks
-
-    def integers(self, name: str) -> tuple[Ints, Mask]:
-        """Give a column of numbers, 0 where it is unknown, and where it is known."""
-        column = self.column(name)
-        return np.asarray(pc.fill_null(column, 0)).astype(np.int64), np.asarray(column.is_valid())

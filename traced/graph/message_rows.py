@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traced.graph.columns import Ints, Mask, Unsigned, climb, numbers
+from traced.graph.columns import Ints, Mask, Unsigned, climb, combined, numbers
 from traced.graph.consumptions import Consumptions
-from traced.graph.message_parts import Facts
+from traced.graph.message_facts import Facts
 from traced.graph.message_spans import MessageSpans, Publications
 from traced.graph.relation import Relation
 from traced.graph.weights import probabilities
@@ -85,7 +86,7 @@ class RowBuilder:
 
     def _moved_back(self, count: int) -> Mask:
         """Mark the publications that move a message out of a place for dead letters, or for retries."""
-        dead = np.asarray(self._facts.column("dead_letter"))[self._speakers.destination][:count]
+        dead = self._facts.marks("dead_letter")[self._speakers.destination][:count]
         up = self._spans.above
         back: Mask = self._spans.publishes & (up >= 0) & ~dead
         back[back] = self._spans.consumes[up[back]] & dead[up[back]]
@@ -132,7 +133,7 @@ class RowBuilder:
         columns |= self._inherited(columns, said)
         start = self._spans.start[number]
         delay = np.where(producer >= 0, start - self._end[producer], 0)
-        queued, waited = facts.integers("queue_millis")
+        queued, waited = facts.integers("queued")
         columns |= {
             "producer_namespace": _filled(self._space.take(pa.array(producer, mask=producer < 0))),
             "producer_name": _filled(self._name.take(pa.array(producer, mask=producer < 0))),
@@ -215,15 +216,15 @@ class RowBuilder:
         """Give what tells one message from others; a batch's links say it of each."""
         facts, speakers = self._facts, self._speakers
         destination = _first_known(facts, "destination", link, speakers.destination[number])
-        offset, known = facts.integers("offset_")
+        offset, known = facts.integers("offset")
         by_offset = np.where((link >= 0) & known[link], link, number)
-        attempt, attempted = facts.integers("delivery_attempt")
+        attempt, attempted = facts.integers("attempt")
         by_attempt = np.where((link >= 0) & attempted[link], link, number)
-        tombstone = np.asarray(facts.column("tombstone"))
+        tombstone = facts.marks("tombstone")
         return {
             "system": facts.texts("system", speakers.system[number]),
             "destination": facts.texts("destination", destination),
-            "dead_letter": np.asarray(facts.column("dead_letter"))[destination],
+            "dead_letter": facts.marks("dead_letter")[destination],
             "message_id": facts.texts("message_id", _first_known(facts, "message_id", link, number)),
             "partition": facts.texts("partition", _first_known(facts, "partition", link, number)),
             "offset": pa.array(offset[by_offset], mask=~known[by_offset]),
@@ -285,9 +286,8 @@ class RowBuilder:
         """Mark the rows whose producer's span is of one message only, as far as is known."""
         batch, _ = self._facts.integers("batch")
         whole = (taken.producers >= 0) & (batch[taken.producers] > 1)
-        key = np.stack([taken.numbers, taken.producers], axis=1)
-        _, of, times = np.unique(key, axis=0, return_inverse=True, return_counts=True)
-        shared = (taken.producers >= 0) & (times[of.reshape(-1)] > 1)
+        pair, _ = combined(taken.numbers, taken.producers + 1)
+        shared = (taken.producers >= 0) & (np.bincount(pair, minlength=1)[pair] > 1)
         alone: Mask = ~whole & ~shared & (taken.messages == 1)
         return alone
 
@@ -296,9 +296,7 @@ class RowBuilder:
         offset = pc.cast(columns["offset"], pa.string())
         place = pc.binary_join_element_wise(columns["cluster"], columns["destination"], columns["partition"], offset, "/")
         source = pc.binary_join_element_wise(columns["cloudevents_source"], columns["cloudevents_id"], "/")
-        ids = zip(*(columns[f"producer_{name}"].tolist() for name in ("trace_id_high", "trace_id_low", "span_id")), strict=True)
-        spans = [f"{high:016x}{low:016x}/{span:016x}" if span and one else "" for (high, low, span), one in zip(ids, alone.tolist(), strict=True)]
-        span = pa.array(spans, pa.string())
+        span = _hex([columns[f"producer_{name}"] for name in ("trace_id_high", "trace_id_low", "span_id")], alone & (columns["producer_span_id"] != 0))
         has_place = pc.and_(pc.is_valid(offset), pc.not_equal(columns["partition"], ""))
         choices = [
             ("business_key", pc.not_equal(columns["business_key"], ""), columns["business_key"]),
@@ -323,6 +321,14 @@ def table(columns: dict[str, Any]) -> pa.Table:
     arrays = [columns[field.name] for field in ROWS]
     made = [array if isinstance(array, pa.Array | pa.ChunkedArray) else pa.array(array) for array in arrays]
     return pa.table([array.cast(field.type) for array, field in zip(made, ROWS, strict=True)], schema=ROWS)
+
+
+def _hex(ids: list[Unsigned], said: Mask) -> pa.Array:
+    """Give trace and span ids as 48 hex digits; '' where nothing is said."""
+    digits = binascii.hexlify(np.stack(ids, axis=1).astype(">u8").tobytes())
+    offsets = pa.py_buffer(np.arange(0, 48 * len(said) + 1, 48, dtype=np.int32).tobytes())
+    texts = pa.Array.from_buffers(pa.string(), len(said), [None, offsets, pa.py_buffer(digits)])
+    return pc.if_else(pa.array(said), texts, "")
 
 
 def _joined(here: pa.Array, between: int, elsewhere: pa.ChunkedArray) -> pa.Array:

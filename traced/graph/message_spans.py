@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from traced.graph.columns import Ints, Mask, climb, combined
-from traced.graph.message_parts import CREATE, PROCESS, RECEIVE, SEND, Facts, Parts
+from traced.graph.message_facts import CREATE, PROCESS, RECEIVE, SEND, Facts
 from traced.graph.relation import Relation
 from traced.model.span import SpanKind, StatusCode
 
@@ -26,10 +26,11 @@ class MessageSpans:
         service_elsewhere: of each span elsewhere the code of its service, -1 for one of which no span is here.
     """
 
-    def __init__(self, made: Relation, parts: Parts, facts: Facts) -> None:
+    def __init__(self, made: Relation, facts: Facts) -> None:
         """Stand the spans above each other."""
         forest = made.forest
-        self.forest, self.parts, self.facts = forest, parts, facts
+        self.forest, self.parts, self.facts = forest, facts.parts, facts
+        parts = facts.parts
         self.rows = parts.rows
         self.count = len(self.rows)
         self.operation = np.where(parts.calls, 0, facts.operation[: self.count])

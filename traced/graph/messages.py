@@ -12,12 +12,23 @@ import pyarrow.compute as pc
 from traced.graph.columns import Codes, Ints, Mask, combined
 from traced.graph.consumptions import consumptions
 from traced.graph.message_calls import calls
-from traced.graph.message_parts import Facts, Parts
+from traced.graph.message_facts import Facts
 from traced.graph.message_rows import ROWS, RowBuilder
 from traced.graph.message_spans import MessageSpans, publications
 from traced.graph.relation import Relation
 
-_CONSUMER: Final = ("environment", "service_namespace", "service_name", "consumer_group", "system", "destination", "identity_kind", "identity")
+_CONSUMER: Final = (
+    "environment",
+    "service_namespace",
+    "service_name",
+    "consumer_group",
+    "system",
+    "destination",
+    "message_schema_version",
+    "identity_kind",
+    "identity",
+)
+"""Rows of one trace that say these alike are attempts at one message; the two messages of a dual publish share a business key, and have two versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,9 @@ class Found:
 NOTHING: Final = Found(ROWS.empty_table())
 
 
-def messages(made: Relation, parts: Parts, facts: Facts) -> Found:
+def messages(made: Relation, facts: Facts) -> Found:
     """Find the messages of a pass."""
-    spans = MessageSpans(made, parts, facts)
+    spans = MessageSpans(made, facts)
     published = publications(spans)
     builder = RowBuilder(made, spans, published, consumptions(spans, published))
     rows = pa.concat_tables([builder.published(), _counted_once(builder.taken()), calls(made, spans, builder)])

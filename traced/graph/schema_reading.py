@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traced.graph.columns import Codes, Ints
-from traced.graph.message_parts import Parts
+from traced.graph.columns import Ints
+from traced.graph.message_facts import Facts
 from traced.model.schema_rules import DESTINATION, ROUTE, ROUTE_ATTRIBUTES, SchemaRule, SchemaRules, spellings
 
 _SOURCES: Final = pa.schema(
@@ -40,33 +40,38 @@ def rule_tables(rules: SchemaRules) -> dict[str, pa.Table]:
     return {"version_sources": _table(sources, _SOURCES), "schema_names": _table(names, _NAMES)}
 
 
-def questions(parts: Parts, facts: pa.Table, rules: SchemaRules) -> dict[str, pa.Table]:
-    """Say by which rule each part is read, and which name shows its version: its destination, or the route of a call."""
-    rule = _rules_of(parts, facts, rules)
-    table = parts.table
-    chosen = {"number": table.column("number"), "rule": pa.array(rule), "is_link": table.column("is_link")}
-    of_call = table.column("call_rule").is_valid()
-    named = pc.and_(pc.invert(of_call), pc.not_equal(facts.column("destination"), ""))
-    names = facts.select(["number", "destination_key", "destination"]).filter(named).rename_columns(["number", "shown_as", "value"])
-    names = names.append_column("key", pa.array([DESTINATION] * names.num_rows, pa.string()))
-    calls = np.flatnonzero(parts.calls)
-    if len(calls):
-        route = pa.array([ROUTE] * len(calls), pa.string())
-        values = parts.routes.take(pa.array(calls))
-        names = pa.concat_tables([names, pa.table({"number": pa.array(calls), "shown_as": route, "value": values, "key": route})])
-    return {"message_rules": pa.table(chosen), "message_names": names}
+def questions(facts: Facts, rules: SchemaRules) -> dict[str, pa.Table]:
+    """Say by which rule each kind of part is read, and which name shows its version: its destination, or the route of a call."""
+    rule = _rules_of(facts, rules)
+    asked = frozenset(
+        spelling for one in (rules.default, *rules.rules) for key in (*one.version_attributes, one.disposition_attribute) for spelling in spellings(key)
+    )
+    first, parts = facts.kinds_of_version(rule, asked)
+    chosen = {"number": parts.column("number"), "rule": pa.array(rule[first]), "is_link": parts.column("is_link")}
+    number = np.arange(len(first))
+    of_call = np.asarray(parts.column("call_rule").is_valid())
+    named = facts.known("destination")[first] & ~of_call
+    texts = [facts.texts(name, first[named]) for name in ("destination_key", "destination")]
+    names = {
+        "number": pa.array(np.concatenate([number[named], number[of_call]])),
+        "key": pa.array([DESTINATION] * int(named.sum()) + [ROUTE] * int(of_call.sum()), pa.string()),
+        "shown_as": pa.concat_arrays([texts[0], pa.array([ROUTE] * int(of_call.sum()), pa.string())]),
+        "value": pa.concat_arrays([texts[1], facts.parts.routes.take(pa.array(first[of_call]))]),
+    }
+    return {"message_parts": parts, "message_rules": pa.table(chosen), "message_names": pa.table(names)}
 
 
-def _rules_of(parts: Parts, facts: pa.Table, rules: SchemaRules) -> Ints:
+def _rules_of(facts: Facts, rules: SchemaRules) -> Ints:
     """Give the rule of each part: of its call, of its destination, of the span that has the link; else the default."""
-    of_call = np.asarray(pc.fill_null(parts.table.column("call_rule"), 0)).astype(np.int64)
-    system, destination = (Codes.from_column(facts.column(name)) for name in ("system", "destination"))
+    table = facts.parts.table
+    of_call = np.asarray(pc.fill_null(table.column("call_rule"), 0)).astype(np.int64)
+    system, destination = facts.codes("system"), facts.codes("destination")
     chosen = of_call
     for number, rule in reversed(list(enumerate(rules.rules, 1))):
         if rule.destinations():
             of_rule = destination.among(*rule.destinations()) & (system.among(rule.system, "") if rule.system else True)
             chosen = np.where(of_rule & (of_call == 0), number, chosen)
-    owner = np.asarray(parts.table.column("owner"))
+    owner = np.asarray(table.column("owner"))
     return np.where(chosen == 0, chosen[owner], chosen)
 
 
@@ -78,8 +83,6 @@ def _sources(number: int, rule: SchemaRule) -> list[tuple[Any, ...]]:
         source, shape = _how(known)
         rows.extend((number, "version", len(rows), spelling, source, shape, spelt) for spelling in spellings(known))
     rows.append((number, "disposition", 0, rule.disposition_attribute, "", "", []))
-    if rule.business_key_attribute:
-        rows.append((number, "business_key", 0, rule.business_key_attribute, "", "", []))
     return rows
 
 

@@ -1,0 +1,71 @@
+"""Attributes of messages as columns: which of several spellings answers, and which parts say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix
+
+
+class Entries:
+    """All attributes of some parts, one after the other; `count` parts."""
+
+    def __init__(self, lists: pa.ChunkedArray) -> None:
+        """Take a column of lists of ATTRIBUTE."""
+        whole = _one(lists)
+        self.count = len(whole)
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(whole), 0)).astype(np.int64)
+        self._ends = np.cumsum(lengths)
+        self._part = np.repeat(np.arange(self.count), lengths)
+        entries = whole.flatten()
+        key, kind, value = entries.flatten() if len(entries) else (pa.array([], pa.string()), pa.array([], pa.uint8()), pa.array([], pa.string()))
+        self._key, self._value = Codes.from_column(pa.chunked_array([key])), Codes.from_column(pa.chunked_array([value]))
+        self._texts = value
+        self._kind = np.asarray(pc.fill_null(kind, 0)).astype(np.uint64)
+        self.any: Mask = np.asarray(whole.is_valid())
+
+    def alike(self, chosen: Callable[[str], bool]) -> Unsigned:
+        """Give a number for each part, which is equal where all attributes with some keys are: a hash, of 64 bits."""
+        by_key = np.array([chosen(key) for key in self._key.texts] or [False])
+        columns = (self._key.of.astype(np.uint64), self._value.of.astype(np.uint64), self._kind)
+        hashed = np.where(by_key[self._key.of], mix(*columns), np.uint64(0)) if len(self._part) else np.zeros(0, np.uint64)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashed, dtype=np.uint64)])
+        begins = np.concatenate([[0], self._ends[:-1]]).astype(np.int64) if self.count else np.zeros(0, np.int64)
+        same: Unsigned = sums[self._ends] - sums[begins] if self.count else np.zeros(0, np.uint64)
+        return same
+
+    def first(self, keys: Iterable[str]) -> Ints:
+        """Give, for each part, the attribute that answers: of several spellings the first that is present and not empty; -1 for none."""
+        rank = {key: place for place, key in enumerate(keys)}
+        ranks = np.array([rank.get(key, len(rank)) for key in self._key.texts] or [0])[self._key.of]
+        filled = np.array([bool(text) for text in self._value.texts] or [False])[self._value.of]
+        chosen = np.flatnonzero((ranks < len(rank)) & filled)
+        found = np.full(self.count, -1)
+        # backwards, so that the preferred one is written last
+        order = chosen[np.lexsort((chosen, ranks[chosen]))][::-1]
+        found[self._part[order]] = order
+        return found
+
+    def texts(self, at: Ints) -> pa.Array:
+        """Give the values of some attributes; '' for -1."""
+        return pc.fill_null(self._texts.take(pa.array(at, mask=at < 0)), "")
+
+    def key(self, at: int) -> str:
+        """Name the key of an attribute; '' for -1."""
+        return self._key.texts[int(self._key.of[at])] if at >= 0 else ""
+
+    def have_key(self, at: Ints, key: str) -> Mask:
+        """Mark the attributes that have a key."""
+        if key not in self._key.texts:
+            return np.zeros(len(at), bool)
+        marks: Mask = (at >= 0) & (self._key.of[at] == self._key.texts.index(key))
+        return marks
+
+
+def _one(column: pa.ChunkedArray) -> Any:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])

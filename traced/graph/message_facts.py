@@ -1,0 +1,185 @@
+"""What parts say of messages: queries are asked about each kind of part once; what differs from message to message is looked up here, by the same spellings."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traced.graph.columns import Codes, Ints, Mask, combined, mix
+from traced.graph.message_entries import Entries
+from traced.graph.message_parts import Parts
+
+CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(1, 6)
+"""Operations as numbers; 0 is none."""
+_OPERATIONS: Final = {"create": CREATE, "send": SEND, "receive": RECEIVE, "process": PROCESS, "settle": SETTLE}
+_OF_ONE: Final = ("id", "partition", "offset", "ce_id", "key", "attempt", "batch", "queued")
+"""Facts (of message_spellings.sql) that differ from message to message."""
+_BESIDE: Final = ("name", "messaging_system", "messaging_destination", "messaging_operation", "server_address", "rpc_method")
+
+
+class Facts:
+    """What each part says, by its number; the queries' answers are taken by `answer` and `answer_versions`.
+
+    Attributes:
+        operation: CREATE … SETTLE, or 0.
+        says: it carries any attribute of messages.
+    """
+
+    def __init__(self, parts: Parts, spellings: pa.Table) -> None:
+        """Take what is asked about, and the answer of `message_spellings.sql`."""
+        self.parts = parts
+        self._entries = Entries(parts.table.column("message_attributes"))
+        self._spellings: dict[str, list[str]] = {}
+        for row in spellings.sort_by("rank").to_pylist():
+            self._spellings.setdefault(row["fact"], []).append(row["key"])
+        self._answers: pa.Table = pa.table({})
+        self._versions: pa.Table = pa.table({})
+        self._codes: dict[str, Codes] = {}
+        self._placed: dict[str, Ints] = {}
+        self._integers: dict[str, tuple[Ints, Mask]] = {}
+        self._of, self._of_version = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self.operation: Ints = np.zeros(0, np.int64)
+
+    # ------------------------------------------------------------------ asking
+
+    def kinds(self) -> pa.Table:
+        """Give one part of each kind, for `message_facts.sql`: of what says the same apart from what is of one message."""
+        of_one = {key for fact in _OF_ONE for key in self._spellings.get(fact, ())}
+        table = self.parts.table
+        same = self._entries.alike(lambda key: key not in of_one)
+        beside = [Codes.from_column(table.column(name)).of for name in _BESIDE]
+        rest, _ = combined(
+            np.asarray(table.column("kind")).astype(np.int64), np.asarray(table.column("is_link")).astype(np.int64), self._entries.any.astype(np.int64), *beside
+        )
+        first, self._of = _distinct(mix(same, rest.astype(np.uint64)))
+        return _numbered(table.take(pa.array(first)))
+
+    def answer(self, facts: pa.Table) -> None:
+        """Take the answer of `message_facts.sql`."""
+        self._answers = facts
+        operation = self.codes("operation")
+        self.operation = np.array([_OPERATIONS.get(text, 0) for text in operation.texts] or [0])[operation.of]
+
+    def kinds_of_version(self, rule: Ints, asked: frozenset[str]) -> tuple[Ints, pa.Table]:
+        """Give one part of each kind, for `message_versions.sql`, by number and as it is asked about.
+
+        Args:
+            rule: by which each is read.
+            asked: the attributes that rules ask for.
+        """
+        route = np.full(len(rule), 0)
+        route[: len(self.parts.rows)] = Codes.from_column(pa.chunked_array([self.parts.routes])).of + 1
+        link = np.asarray(self.parts.table.column("is_link")).astype(np.int64)
+        rest, _ = combined(self.codes("destination").of, self.codes("destination_key").of, rule, route, link)
+        first, self._of_version = _distinct(mix(self._entries.alike(asked.__contains__), rest.astype(np.uint64)))
+        return first, _numbered(self.parts.table.take(pa.array(first)))
+
+    def answer_versions(self, versions: pa.Table) -> None:
+        """Take the answer of `message_versions.sql`."""
+        self._versions = versions
+
+    # ------------------------------------------------------------------ answers
+
+    def marks(self, name: str) -> Mask:
+        """Give a column of truths."""
+        found: Mask = np.asarray(self._answers.column(name))[self._of]
+        return found
+
+    def codes(self, name: str) -> Codes:
+        """Give a column of texts as numbers."""
+        if name not in self._codes:
+            answers, of = (self._answers, self._of) if name in self._answers.column_names else (self._versions, self._of_version)
+            kinds = Codes.from_column(answers.column(name))
+            self._codes[name] = Codes(kinds.of[of] if len(of) else of, kinds.texts)
+        return self._codes[name]
+
+    def texts(self, name: str, numbers: Ints) -> pa.Array:
+        """Give the texts of some parts; '' for the number -1."""
+        if name in ("message_id", "partition", "cloudevents_id", "message_key", "business_key"):
+            return self._texts_of_one(name, numbers)
+        codes = self.codes(name)
+        return pc.fill_null(pa.array(codes.texts, pa.string()).take(pa.array(codes.of[numbers], mask=numbers < 0)), "")
+
+    def known(self, name: str) -> Mask:
+        """Mark the parts of which a text is known."""
+        if name in ("message_id", "partition", "cloudevents_id", "message_key", "business_key"):
+            return self._place(name) >= 0
+        codes = self.codes(name)
+        marks: Mask = np.array([bool(text) for text in codes.texts] or [False])[codes.of]
+        return marks
+
+    def integers(self, name: str) -> tuple[Ints, Mask]:
+        """Give a column of numbers, 0 where it is unknown, and where it is known."""
+        if name not in self._integers:
+            self._integers[name] = self._read_integers(name, self._place(name))
+        return self._integers[name]
+
+    def _read_integers(self, name: str, at: Ints) -> tuple[Ints, Mask]:
+        if not (at >= 0).any():
+            return np.zeros(len(at), np.int64), np.zeros(len(at), bool)
+        texts = self._entries.texts(at)
+        whole = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")
+        numbers = pc.cast(pc.if_else(whole, texts, None), pa.int64())
+        found, known = np.asarray(pc.fill_null(numbers, 0)).astype(np.int64), np.asarray(numbers.is_valid())
+        if name == "offset":
+            known &= found >= 0  # -1 is unknown
+        if name == "attempt":
+            # Celery counts what came before this attempt
+            found += self._entries.have_key(at, "celery.retries")
+        return np.where(known, found, 0), known
+
+    def _texts_of_one(self, name: str, numbers: Ints) -> pa.Array:
+        at = self._place(name)
+        said = self._entries.texts(np.where(numbers >= 0, at[numbers], -1)) if len(at) else pa.array([], pa.string())
+        if name == "cloudevents_id":
+            return pc.utf8_trim(said, '[]"')  # a captured header is an array of one
+        if name != "message_id" or self._entries.any.all():
+            return said
+        # a file of before the column existed has its typed attribute only
+        typed = pc.fill_null(_one(self.parts.table.column("messaging_message_id")).take(pa.array(numbers, mask=numbers < 0)), "")
+        bare = pa.array((numbers >= 0) & ~self._entries.any[numbers])
+        return pc.if_else(bare, typed, said)
+
+    def _place(self, name: str) -> Ints:
+        """Give where the attribute that answers is, of each part."""
+        if name not in self._placed:
+            fact = _FACT_OF.get(name, name)
+            keys = self._business_keys if name == "business_key" else self._spellings.get(fact, [])
+            self._placed[name] = self._entries.first(keys)
+        return self._placed[name]
+
+    _business_keys: tuple[str, ...] = ()
+
+    def ask_business_keys(self, keys: tuple[str, ...]) -> None:
+        """Say which attributes identify messages across redrives."""
+        self._business_keys = keys
+
+    def answered_by(self, name: str, number: int) -> str:
+        """Name the attribute that answered."""
+        if name in self._answers.column_names:
+            keys = self.codes(f"{name}_key")
+            return keys.texts[int(keys.of[number])]
+        return self._entries.key(int(self._place(name)[number]))
+
+
+_FACT_OF: Final = {"message_id": "id", "cloudevents_id": "ce_id", "message_key": "key"}
+
+
+def _distinct(codes: Any) -> tuple[Ints, Ints]:
+    """Give the place of the first of each code, in the order of these places, and for each row the number of its code."""
+    _, first, of = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[of.reshape(-1)]
+
+
+def _numbered(table: pa.Table) -> pa.Table:
+    return table.set_column(0, "number", pa.array(np.arange(table.num_rows)))
+
+
+def _one(column: pa.ChunkedArray) -> Any:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
