@@ -12,8 +12,11 @@ from spans import Spans, spans
 
 from traced.analysis.messages import Messages
 from traced.analysis.passes import Passes
+from traced.config import StoreSettings
 from traced.graph.flows import total
 from traced.model.schema_rules import SchemaRules
+from traced.store.message_log import MessageLog
+from traced.telemetry import Telemetry
 
 NO_RULES = SchemaRules()
 Edge = tuple[str, str, str, str]
@@ -53,20 +56,21 @@ def sent(flows: pa.Table) -> dict[tuple[str, str], int]:
     return {edge: number for edge, number in result.items() if number}
 
 
-class Kept:
-    """A log of messages in memory."""
+class Kept(MessageLog):
+    """A log of messages in memory, whose rows are at hand."""
 
     def __init__(self) -> None:
+        super().__init__(StoreSettings(), Telemetry())
         self.rows: list[dict[str, Any]] = []
-        self.flows: list[pa.Table] = []
+        self.parts: list[pa.Table] = []
 
     def add(self, messages: pa.Table, flows: pa.Table) -> None:
         self.rows += messages.to_pylist()
-        self.flows.append(flows)
+        self.parts.append(flows)
 
     def taken(self) -> dict[Edge, int]:
         """Give edges to the number of messages that were taken."""
-        return taken(total(*self.flows))
+        return taken(total(*self.parts))
 
 
 def sums(parts: Iterable[pa.Table]) -> set[tuple[Any, ...]]:

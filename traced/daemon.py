@@ -16,6 +16,7 @@ import pyarrow as pa
 import structlog
 
 from traced import __version__
+from traced.analysis.capture import Missed
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
 from traced.analysis.message_history import MessageHistory
@@ -51,6 +52,7 @@ from traced.receiver.decode import decode_logs, decode_traces
 from traced.receiver.measuring import decode_metrics
 from traced.receiver.receiver import Receiver
 from traced.receiver.wire import Limits
+from traced.store.message_log import MessageLog
 from traced.store.store import Store
 from traced.store.user_queries import UserQueries
 from traced.store.workbench import Workbench
@@ -84,6 +86,7 @@ class Daemon:
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         workbench = Workbench(spill=self.store.spill)
         self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry, workbench=workbench)
+        self.analysis.listening.watch(lambda: Missed(*self.telemetry.not_taken(Signal.TRACES)))
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
         metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
@@ -252,6 +255,7 @@ class AnalysisReport:
         message_edges: the message graph.
         findings: worst first.
         occurrences: every one, nothing sampled away.
+        message_log: what was published and taken; it lives as long as the report.
     """
 
     counts: dict[str, int]
@@ -260,6 +264,7 @@ class AnalysisReport:
     message_edges: tuple[MessageEdge, ...]
     findings: tuple[Finding, ...]
     occurrences: tuple[Occurrence, ...]
+    message_log: MessageLog
 
     def as_dict(self, unreadable_lines: int = 0) -> dict[str, Any]:
         """Give the answer of `analyze --format json`."""
@@ -341,6 +346,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
     unbounded = settings.findings.model_copy(update={"max_findings": 2**62, "max_occurrences": 2**62})
     ledger = Ledger(unbounded, telemetry, wording())
     occurrences: list[Occurrence] = []
+    message_log = MessageLog(settings.store, telemetry)
     counted = []
     messages = MessageHistory(2**62, 2**62)
     services: set[str] = set()
@@ -350,6 +356,7 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         occurrences = [*(o for o in occurrences if o.key not in gone), *outcome.occurrences]
         counted.append(outcome.edges)
         messages.add(outcome.messages, outcome.flows)
+        message_log.add(outcome.messages, outcome.flows)
         services |= outcome.services
         traces += outcome.complete + outcome.incomplete
         ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn, outcome.judged)
@@ -361,7 +368,8 @@ def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ing
         "duplicate_spans": ingested.repeated,
         "data_points": len(ingested.measured),
     }
-    return AnalysisReport(counts, tuple(sorted(services)), as_edges(total(counted)), messages.message_edges(None, None), ledger.findings(), tuple(occurrences))
+    graphs = as_edges(total(counted)), messages.message_edges(None, None)
+    return AnalysisReport(counts, tuple(sorted(services)), *graphs, ledger.findings(), tuple(occurrences), message_log)
 
 
 def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:

@@ -67,6 +67,24 @@ class FindingsLimit(StrEnum):
     """Rows of one detector in one pass beyond its bound."""
 
 
+class LogLoss(StrEnum):
+    """Why rows are gone from the message log: all values of the label `reason` of `traced_store_message_log_lost_rows_total`."""
+
+    AGE = "age"
+    SIZE = "size"
+    FULL = "full"
+    """The disk could not be written for so long that memory ran out."""
+    DAMAGED = "damaged"
+    """Of files that were set aside."""
+
+
+class LogTable(StrEnum):
+    """What the message log keeps: all values of the label `table`."""
+
+    MESSAGES = "messages"
+    FLOWS = "flows"
+
+
 class Telemetry:
     """All metrics about the daemon itself."""
 
@@ -135,6 +153,16 @@ class Telemetry:
         self.quarantined = Counter("traced_store_quarantined_segments", "Damaged segments or files set aside.", registry=registry)
         self.reopened = Counter("traced_store_reopened", "Times the hot segment was reopened after an I/O error.", registry=registry)
         self.seal_errors = Counter("traced_store_seal_errors", "Seals or merges that failed and will be tried again.", registry=registry)
+        self.logged_rows = Counter("traced_store_message_log_rows", "Rows that passes put into the message log.", ["table"], registry=registry)
+        self.lost_log_rows = Counter("traced_store_message_log_lost_rows", "Rows that are gone from the message log.", ["table", "reason"], registry=registry)
+        self.log_files = Gauge("traced_store_message_log_files", "Files of the message log.", ["table"], registry=registry)
+        self.log_bytes = Gauge("traced_store_message_log_bytes", "Size of the files of the message log.", ["table"], registry=registry)
+        for table in LogTable:
+            self.logged_rows.labels(table)
+            self.log_files.labels(table)
+            self.log_bytes.labels(table)
+            for reason in LogLoss:
+                self.lost_log_rows.labels(table, reason)
 
     def _declare_analysis(self, registry: CollectorRegistry) -> None:
         self.analysis_lag = Gauge(
@@ -170,6 +198,13 @@ class Telemetry:
     def drop_findings(self, limit: FindingsLimit, number: int = 1) -> None:
         """Count occurrences that a limit dropped."""
         self.dropped_findings.labels(limit).inc(number)
+
+    def not_taken(self, signal: str) -> tuple[int, int]:
+        """Give how many requests of a signal were answered with an error by now, and how many items were left out of those that were taken."""
+        counters = (self.refused, self.rejected_items)
+        samples = ([s for family in counter.collect() for s in family.samples] for counter in counters)
+        refused, rejected = (sum(s.value for s in of_one if s.name.endswith("_total") and s.labels["signal"] == signal) for of_one in samples)
+        return int(refused), int(rejected)
 
     def own_families(self) -> Iterator[Metric]:
         """Give the metrics declared here, without what others registered beside them."""

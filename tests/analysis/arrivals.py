@@ -14,11 +14,12 @@ from spans import EPOCH, Spans, repeat_row, spans, window_row
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
-from traced.config import AnalysisSettings, FindingsSettings, GraphSettings
+from traced.config import AnalysisSettings, FindingsSettings, GraphSettings, StoreSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger, Wording
 from traced.model.schema import REPEATS
 from traced.model.views import Tallies
+from traced.store.message_log import MessageLog
 from traced.store.read_schemas import SPAN_BY_ID, TRACE_SIZES, WINDOW_SCHEMA
 from traced.telemetry import Telemetry
 
@@ -39,6 +40,7 @@ class Arrivals:
         self.states: dict[str, str] = {}
         self.windows: list[int] = []
         self.reread: list[int] = []
+        self.message_log = MessageLog(StoreSettings(), Telemetry())
 
     @property
     def visible_until(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 from arrivals import Arrivals, Watched
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from message_cases import NO_RULES, Kept, sums
+from message_cases import Kept, sums
 from spans import Spans, spans
 from thorough import rounds
 
@@ -47,20 +47,19 @@ LINES = [
 
 def kept(given_spans: Spans, *, seconds: list[float], restarts: frozenset[float] = frozenset()) -> Kept:
     """Run an analysis by a clock, and give what its log has."""
-    log, state = Kept(), Watched(Arrivals(given_spans), AnalysisSettings(settle_seconds=1, late_window_seconds=3600))
-    state.analysis.keep_messages(log, NO_RULES)
+    store = Arrivals(given_spans)
+    store.message_log = log = Kept()
+    state = Watched(store, AnalysisSettings(settle_seconds=1, late_window_seconds=3600))
     for second in seconds:
         if second in restarts:
             state.analysis._save()
             state.analysis._workbench.close()
             state.begin()
-            state.analysis.keep_messages(log, NO_RULES)
-            state.analysis.restore()
         state.at(second)
     return log
 
 
-EVERYTHING = sums(kept(spans(*LINES), seconds=[5]).flows)
+EVERYTHING = sums(kept(spans(*LINES), seconds=[5]).parts)
 
 
 def test_one_look_at_everything_joins_what_can_be_joined():
@@ -82,7 +81,7 @@ def test_any_split_into_passes_any_order_and_restarts_give_the_same_sums(arrival
     lines = spans(*LINES).lines
     late = Spans([replace(lines[n], arrival=arrivals[n] * 5 * 10**9) for n in order])
     log = kept(late, seconds=[5.0 * n for n in range(1, 6)], restarts=frozenset(5.0 * n for n in restarts))
-    assert sums(log.flows) == EVERYTHING
+    assert sums(log.parts) == EVERYTHING
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -90,4 +89,4 @@ def test_duplicates_change_nothing(times):
     lines = spans(*LINES).lines
     again = [replace(line, arrival=line.arrival + n * 7 * 10**9) for n in range(times + 1) for line in lines]
     log = kept(Spans(again), seconds=[5, 12, 19])
-    assert sums(log.flows) == EVERYTHING
+    assert sums(log.parts) == EVERYTHING

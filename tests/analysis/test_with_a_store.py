@@ -68,7 +68,8 @@ class Kept(Watched):
 
 
 def _open(directory: Path) -> Store:
-    store = Store(StoreSettings(data_dir=directory, durable=False, max_disk_fraction=1.0, retention_seconds=1e9), Telemetry())
+    for_long = dict.fromkeys(("retention_seconds", "message_retention_seconds", "flow_retention_seconds"), 1e9)
+    store = Store(StoreSettings(data_dir=directory, durable=False, max_disk_fraction=1.0, **for_long), Telemetry())
     store.open()
     return store
 

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.bench import messages
 from tests.bench.load import template
 
 SETTLE_SECONDS = 5
@@ -278,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long ingest at batches of 2,048, and 5,000 spans/s, are sustained")
     parser.add_argument("--short", type=float, default=15, help="how long ingest at other batches is measured")
-    parser.add_argument("--only", choices=("parse", "ingest", "latency", "memory", "stored", "analysis", "damaged"))
+    parser.add_argument("--only", choices=("parse", "ingest", "latency", "memory", "stored", "analysis", "damaged", "messages"))
     given = parser.parse_args()
     steps = {
         "parse": lambda: parse_reference(2048),
@@ -288,6 +289,7 @@ def main() -> None:
         "stored": stored_bytes,
         "analysis": lambda: analysis_pass(262_144),
         "damaged": lambda: damaged_pass(1_000_000),
+        "messages": lambda: messages.measure(show, 10_000_000),
     }
     for name, step in steps.items():
         if given.only in (None, name):

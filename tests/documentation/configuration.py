@@ -138,13 +138,15 @@ class Setting:
 
 
 def amount(value: float, unit: str) -> str:
-    """Give a number as people read it; bytes in binary units, long times in hours beside."""
+    """Give a number as people read it; bytes in binary units, long times in hours or days beside."""
     if unit == "bytes":
         for factor, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
             if value >= factor and value % factor == 0:
                 return f"{value // factor:,} {name}"
-    hours = f" ({value / 3600:g} h)" if unit == "seconds" and value >= 3600 else ""
-    return (f"{value:,g}" if isinstance(value, float) else f"{value:,}") + hours
+    beside = ""
+    if unit == "seconds" and value >= 3600:
+        beside = f" ({value / 86_400:g} d)" if value >= 10 * 86_400 else f" ({value / 3600:g} h)"
+    return (f"{value:,.10g}" if isinstance(value, float) else f"{value:,}") + beside
 
 
 def rooms() -> Iterator[tuple[str, str, list[Setting]]]:

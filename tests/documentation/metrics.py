@@ -22,7 +22,7 @@ from traced.model.measurement import LOSSES
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
 from traced.receiver.refusals import RefusalReason, Transport
-from traced.telemetry import SECONDS_BUCKETS, AnalysisLimit, FindingsLimit, Telemetry
+from traced.telemetry import SECONDS_BUCKETS, AnalysisLimit, FindingsLimit, LogLoss, LogTable, Telemetry
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
@@ -76,8 +76,10 @@ LABELS = {
     "transport": _code(Transport),
     "reason": (
         f"of `traced_receiver_refused_total`: {_code(RefusalReason)}; of rejected and altered items: what was wrong, or what was changed; "
-        "of `traced_store_dropped_files_total`: `age`, `size`; of `traced_reported_span_losses_total`: the error that the sender names"
+        f"of `traced_store_dropped_files_total`: `age`, `size`; of `traced_store_message_log_lost_rows_total`: {_code(LogLoss)}: too old, too much, a disk "
+        "that could not be written, a damaged file; of `traced_reported_span_losses_total`: the error that the sender names"
     ),
+    "table": f"{_code(LogTable)}: what the rows of the message log are",
     "content": "`equal` or `conflicting`: whether the span that came again differs from the stored one",
     "detector": "a detector's id",
     "finding": f"a detector's id: {_code(detector_ids())}",
@@ -134,6 +136,7 @@ EXAMPLES = {
     "Spans that never arrived, per hour": "sum by (service) (increase(traced_missing_spans_total[1h]))",
     "The analysis falls behind": "traced_analysis_lag_seconds > 60",
     "Senders are told to come back": "sum by (reason) (rate(traced_receiver_refused_total[5m])) > 0",
+    "Messages are gone that should not be": 'increase(traced_store_message_log_lost_rows_total{reason=~"full|damaged"}[1d]) > 0',
     "Acknowledged data was lost on disk": "increase(traced_store_lost_batches_total[1d]) > 0",
     "A detector could not look": "increase(traced_detector_errors_total[15m]) > 0",
     "Error share of each call path": "sum by (client, server) (rate(traces_service_graph_request_failed_total[5m])) / "

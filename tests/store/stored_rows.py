@@ -83,12 +83,14 @@ def shop(directory: Path) -> tuple[Path, Path, Path]:
     return write(directory / "spans.parquet", SPANS, spans), write(directory / "logs.parquet", LOGS, logs), findings
 
 
-def views_over(spans: list[Path] | None = None, logs: list[Path] | None = None) -> duckdb.DuckDBPyConnection:
+def views_over(
+    spans: list[Path] | None = None, logs: list[Path] | None = None, messages: list[Path] | None = None, message_flows: list[Path] | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with all macros and views over the given files, as the sandbox does."""
     connection = duckdb.connect(":memory:")
     for query in load_folder("ddl/macros").values():
         connection.execute(query.sql)
-    for name, files in (("spans", spans), ("logs", logs)):
+    for name, files in (("spans", spans), ("logs", logs), ("messages", messages), ("message_flows", message_flows)):
         connection.execute(f"SET VARIABLE {name}_files = $files", {"files": [str(f) for f in files or []]})
         also = f" UNION ALL BY NAME FROM read_parquet(getvariable('{name}_files'), union_by_name => true)" if files else ""
         connection.execute(f"CREATE VIEW stored_{name} AS FROM empty_{name}(){also}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
+from logged import flow, flows
 from stored_rows import TRACE_HEX, shop, views_over
 
 import traced
@@ -165,13 +168,46 @@ ANSWERS = {
     "attribute_values": ({"key": "http.route", "service_name": "cart"}, ("value", "spans", "errors"), [("/cart", 1, 1)]),
     "linked_spans": ({}, ("name", "linked_name", "linked_service_name"), [("lost", "far", "unknown_service")]),
     "findings_by_service": ({}, ("id",), []),
+    "readers_of_version": (
+        {"destination": "orders", "version": "1"},
+        ("service_name", "consumer_group", "messages", "traces", "first_time", "trace_id"),
+        [
+            ("mail", "", 5, 5, dt.datetime(2023, 3, 28, 11, 42), f"{1:016x}{1503:016x}"),  # noqa: DTZ001 - TIMESTAMP_NS carries no zone
+            ("billing", "g", 2, 2, dt.datetime(2023, 3, 28, 10, 40), f"{1:016x}{2:016x}"),  # noqa: DTZ001
+        ],
+    ),
+    "single_version_producers": ({}, ("service_name", "message_schema_version", "messages", "other_versions"), [("cart", "2", 3, ["1"])]),
+    "messages_read_by_day": (
+        {"service_name": "billing"},
+        ("day", "message_schema_version", "messages", "errors"),
+        [(dt.date(2023, 3, 29), "2", 4, 1), (dt.date(2023, 3, 28), "1", 2, 0)],
+    ),
 }
+
+FLOWS_OF_THE_SHOP = [
+    flow(0, 1, consumer_group="g"),
+    flow(1, 3, consumer_group="g"),
+    flow(2, -2, consumer_group="g"),
+    flow(800, 3, consumer_group="g", message_schema_version="2"),
+    flow(801, 1, consumer_group="g", message_schema_version="2", error=True),
+    flow(62, 1, service_name="mail", destination="orders.mail", producer_destination="orders"),
+    flow(1502, 4, service_name="mail", destination="orders.mail", producer_destination="orders"),
+    flow(1, 2, service_name="gone"),
+    flow(2, -2, service_name="gone"),
+    flow(0, 3, role="producer", service_name="cart", message_schema_version="2"),
+    flow(0, 1, role="producer", service_name="web", message_schema_version="1"),
+    flow(0, 1, role="producer", service_name="web", message_schema_version="2"),
+    flow(0, 1, role="producer", service_name="web", destination="mails", message_schema_version="1"),
+]
+"""MINUTE is 10:40 of 28 March 2023."""
 
 
 @pytest.fixture(scope="module")
 def small_shop(tmp_path_factory):
-    spans, logs, _ = shop(tmp_path_factory.mktemp("shop"))
-    with views_over([spans], [logs]) as connection:
+    directory = tmp_path_factory.mktemp("shop")
+    spans, logs, _ = shop(directory)
+    pq.write_table(flows(*FLOWS_OF_THE_SHOP), directory / "flows.parquet")
+    with views_over([spans], [logs], [], [directory / "flows.parquet"]) as connection:
         yield connection
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from store_parts import freeze, make_batch, make_logs, open_store, store_all
 
+from traced.model.messages import FLOWS, MESSAGES
 from traced.model.schema import LOGS, REPEATS, SPANS, TYPED_ATTRIBUTES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "store-schema.md").read_text(encoding="utf-8")
@@ -20,10 +21,12 @@ def section(heading: str) -> list[tuple[str, str, str]]:
     return re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", part, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("heading", "schema"), [("spans", SPANS), ("logs", LOGS), ("repeats", REPEATS)])
+@pytest.mark.parametrize(("heading", "schema"), [("spans", SPANS), ("logs", LOGS), ("repeats", REPEATS), ("messages", MESSAGES), ("flows", FLOWS)])
 def test_types_are_those_of_the_files(heading, schema):
     def word(kind: pa.DataType) -> str:
-        return "list of struct" if pa.types.is_list(kind) else str(kind)
+        if pa.types.is_list(kind):
+            return "list of struct" if pa.types.is_struct(kind.value_type) else f"list of {kind.value_type}"
+        return str(kind)
 
     assert [(name, kind) for name, kind, _ in section(heading)] == [(field.name, word(field.type)) for field in schema]
 

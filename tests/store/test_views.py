@@ -9,8 +9,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from logged import flow, flows, message, messages
 from stored_rows import START, TRACE_HEX, attribute, log, shop, span, views_over, write
 
+from traced.model.messages import FLOWS, MESSAGES
 from traced.model.schema import LOGS, SPANS
 from traced.store.queries import load_folder
 
@@ -37,9 +39,9 @@ def spans_of(tmp_path):
         connection.close()
 
 
-@pytest.mark.parametrize("kind", ["spans", "logs"])
+@pytest.mark.parametrize("kind", ["spans", "logs", "messages", "message_flows"])
 def test_the_empty_relation_is_exactly_the_arrow_schema(kind, tmp_path):
-    schema = {"spans": SPANS, "logs": LOGS}[kind]
+    schema = {"spans": SPANS, "logs": LOGS, "messages": MESSAGES, "message_flows": FLOWS}[kind]
     path = tmp_path / "empty.parquet"
     pq.write_table(schema.empty_table(), path)
     with views_over() as connection:
@@ -53,7 +55,9 @@ def test_the_empty_relation_is_exactly_the_arrow_schema(kind, tmp_path):
 def test_a_view_has_the_columns_of_its_header_with_and_without_files(name, tmp_path):
     expected = [(column.name, column.type) for column in load_folder("ddl/views")[name].returns]
     spans, logs, _ = shop(tmp_path)
-    for connection in (views_over(), views_over([spans], [logs])):
+    pq.write_table(messages(message()), tmp_path / "messages.parquet")
+    pq.write_table(flows(flow()), tmp_path / "flows.parquet")
+    for connection in (views_over(), views_over([spans], [logs], [tmp_path / "messages.parquet"], [tmp_path / "flows.parquet"])):
         with connection:
             described = connection.execute(f"DESCRIBE {name}").fetchall()
         assert [(row[0], row[1].lower().replace('"', "")) for row in described] == expected

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-import pyarrow as pa
 import structlog
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.inbox import Inbox
+from traced.analysis.left_out import LeftOut
+from traced.analysis.listening import Listening
 from traced.analysis.message_history import NO_MESSAGES, MessageHistory
-from traced.analysis.messages import MessageLog, Messages
+from traced.analysis.messages import Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.analysis.revisits import Revisits
@@ -23,6 +24,7 @@ from traced.analysis.settling import Settling
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger
+from traced.model.capture import GapReason
 from traced.model.losses import ServiceAccount
 from traced.model.schema_rules import SchemaRules
 from traced.model.views import Tallies
@@ -46,13 +48,6 @@ _MAX_ACCOUNTS: Final = 100
 _STATE: Final = "analysis"
 _STATE_VERSION: Final = 5
 _EMPTY_LEDGER: Final[dict[str, Any]] = {"findings": [], "occurrences": [], "tallies": [], "withdrawn": [], "missing": []}
-
-
-class _Nowhere:
-    """A log that keeps nothing."""
-
-    def add(self, messages: pa.Table, flows: pa.Table) -> None:
-        """Forget them."""
 
 
 class Analysis:
@@ -81,12 +76,13 @@ class Analysis:
         self._settling = Settling(store, self._workbench, late, settings.late_window_traces, opened, settings.max_spans_per_pass, settings.max_spans_per_trace)
         hold = int(settings.settle_seconds * 1e9)
         self._passes = Passes(self._workbench, store, detectors(), graph, telemetry, settings, hold_nanos=hold)
-        self._message_log: MessageLog = _Nowhere()
         self.messages = MessageHistory(graph.max_edges, graph.history_minutes)
         """The message graph."""
         self._revisits = Revisits()
         self._due: list[tuple[int, int]] = []
         self.inbox = Inbox()
+        self._message_log = store.message_log
+        self.listening = Listening(store, self._message_log)
         self._settle_nanos = int(settings.settle_seconds * 1e9)
         self._slice = _FIRST_SLICE_NANOS
         self._closing = threading.Event()
@@ -97,8 +93,7 @@ class Analysis:
         self._failures = self._attempts = 0
         self._untold: deque[Callable[[], None]] = deque()
         """What is left to be done with what the last pass found, in this order. A pass learns, so it is never run again once it came to its end."""
-        self._told: Counter[AnalysisLimit] = Counter()
-        self._told_edges = 0
+        self._left_out = LeftOut(telemetry)
         self._spans: Counter[str] = Counter()
         self._looked: dict[str, float] = {}
         self.traces_analyzed = 0
@@ -107,9 +102,8 @@ class Analysis:
 
     # ------------------------------------------------------------------ life
 
-    def keep_messages(self, log: MessageLog, rules: SchemaRules) -> None:
-        """Keep messages in a log, their versions read by some rules; to be called before `restore` and `start`."""
-        self._message_log = log
+    def read_versions(self, rules: SchemaRules) -> None:
+        """Read the versions of messages' schemas by some rules; to be called before `restore` and `start`."""
         self._passes.messages = Messages(self._workbench, rules)
 
     def start(self) -> None:
@@ -118,10 +112,20 @@ class Analysis:
         self._thread.start()
 
     def restore(self) -> None:
-        """Take up where an earlier run stopped; without a trace of one, or with one that cannot be read, at the first arrival."""
+        """Take up where an earlier run stopped; without a trace of one, or with one that cannot be read, at the first arrival.
+
+        Raises:
+            StoreError: what is kept of messages cannot be brought to where the analysis goes on.
+        """
+        self.listening.begin(self._clock())
         state = self._store.load_state(_STATE)
-        if state is None:
-            return
+        taken_up = state is not None and self._take_up(state)
+        manifest = state.get("message_log") if isinstance(state, dict) else None
+        # what is analysed again must not count twice, and what is not is all that there is of it
+        again_after = self._settling.cut or self._store.first_arrival_after(0)
+        self._message_log.restore(manifest, None if taken_up and manifest is not None else again_after)
+
+    def _take_up(self, state: Any) -> bool:
         try:
             self._load(state)
             self._tallies = self._counted()
@@ -133,6 +137,8 @@ class Analysis:
             self.messages.load(NO_MESSAGES)
             self._spans.clear()
             self.traces_analyzed = 0
+            return False
+        return True
 
     def _load(self, state: Any) -> None:
         if state["version"] != _STATE_VERSION:
@@ -166,6 +172,7 @@ class Analysis:
     def _run(self) -> None:
         while not self._closing.is_set():
             behind = self.turn()
+            self._unsaved |= self._message_log.changed
             if self._unsaved and not self._untold and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
                 self._save()
             if not behind:
@@ -178,6 +185,7 @@ class Analysis:
         run, and telling what it found failed, only the part that failed, and those after it, are done again.
         """
         try:
+            self.listening.turn(self._clock())
             behind = self.step()
         except Exception as error:
             self._failures += 1
@@ -188,18 +196,22 @@ class Analysis:
         self._failures = self._attempts = 0
         return behind
 
+    def _give_up(self) -> None:
+        self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
+        self.listening.missed(self._settling.looked_at_until, self._settling.cut, GapReason.FAILED_PASS)
+
     def _try_again_or_give_up(self) -> None:
         self._attempts = (self._attempts + 1) % _ATTEMPTS
         if self._untold:
             if not self._attempts:
-                self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
+                self._give_up()
                 self._untold.popleft()
             return
         self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
         if self._attempts:
             self._settling.undo()
         elif self._settling.pending:
-            self._telemetry.leave_out(AnalysisLimit.FAILED_PASS)
+            self._give_up()
             self._settling.commit()
             self._revisits.looked_at(self._due)
 
@@ -262,21 +274,27 @@ class Analysis:
     def _publish(self, outcome: Outcome, now: float, until: int) -> None:
         """Tell what a pass found, and then take what it looked at as looked at; each part is done once, also where a later one fails."""
         self._attempts = 0
+        since = self._settling.looked_at_until
         self._untold.extend(
             (
+                lambda: self._log_messages(outcome, since, until),
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
                 lambda: self.messages.add(outcome.messages, outcome.flows),
-                lambda: self._message_log.add(outcome.messages, outcome.flows),
                 lambda: self._ledger.record(outcome.occurrences, outcome.again, outcome.failed, now, outcome.withdrawn, outcome.judged),
                 lambda: self._resolve(outcome.services, now),
                 lambda: self._count(outcome),
                 lambda: self._revisits.note(outcome.undecided | outcome.early, now, outcome.later),
                 self._settling.commit,
-                self._tell_dropped,
+                lambda: self._tell_dropped(since, until),
             ),
         )
         self._tell_rest()
+
+    def _log_messages(self, outcome: Outcome, since: int, until: int) -> None:
+        self._message_log.add(outcome.messages, outcome.flows)
+        if outcome.messages_lost:
+            self.listening.missed(since, until, GapReason.FAILED_PASS)
 
     def _tell_rest(self) -> None:
         while self._untold:
@@ -302,22 +320,10 @@ class Analysis:
         telemetry.traces_reanalyzed.inc(len(outcome.again))
         telemetry.traces_truncated.inc(outcome.truncated)
 
-    def _tell_dropped(self) -> None:
-        """Put what other rooms counted as left out into the telemetry."""
-        passes = self._passes
-        history = passes.history.dropped + passes.waiting.dropped + passes.absences.dropped + passes.structure.dropped
-        dropped = self._settling.let_go | passes.propagation.dropped
-        dropped[AnalysisLimit.HISTORY] = history
-        dropped[AnalysisLimit.LATE_LINKS] = passes.late_links.dropped
-        dropped[AnalysisLimit.MESSAGES] = passes.messages.dropped + self.messages.dropped
-        dropped[AnalysisLimit.HASTY_CLAIMS] = passes.hasty.dropped
-        dropped[AnalysisLimit.REVISITS] = self._revisits.dropped
-        dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped
-        for limit, number in dropped.items():
-            self._telemetry.leave_out(limit, number - self._told[limit])
-        self._told = dropped
-        self._telemetry.dropped_edges.inc(self._edges.dropped - self._told_edges)
-        self._told_edges = self._edges.dropped
+    def _tell_dropped(self, since: int, until: int) -> None:
+        """Tell what limits left out, of arrivals of a time (ns)."""
+        if missing := self._left_out.tell(self._passes, self._settling, self._revisits, self._edges, self.messages):
+            self.listening.missed(since, until, GapReason.DROPPED, missing)
 
     # ------------------------------------------------------------------ views
 
@@ -359,7 +365,8 @@ class Analysis:
         counted = self._tallies
         try:
             counted = self._counted()
-            self._store.save_state(_STATE, self._dump())
+            self._store.save_state(_STATE, {**self._dump(), "message_log": self._message_log.flush()})
+            self._message_log.saved()
         except Exception as error:
             # the last state that could be kept stays: after a restart more is looked at again
             self._telemetry.analysis_errors.inc()
@@ -369,6 +376,7 @@ class Analysis:
         self._unsaved = False
         self._saved_at = time.monotonic()
         self._save_takes = self._saved_at - started
+        self.listening.keep()
 
     def _dump(self) -> dict[str, Any]:
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +21,6 @@ from traced.store.queries import load_folder
 from traced.store.workbench import Workbench
 
 _NO_RULES: Final = SchemaRules()
-
-
-class MessageLog(Protocol):
-    """Where what passes find of messages is kept."""
-
-    def add(self, messages: pa.Table, flows: pa.Table) -> None:
-        """Keep rows of MESSAGES, and rows of FLOWS, which are added up."""
-        ...
 
 
 class Messages:

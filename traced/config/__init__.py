@@ -81,6 +81,14 @@ class StoreSettings(Room):
     """How long sealed files are kept, by arrival."""
     retention_bytes: int = Field(10 * 2**30, ge=2**20)
     """How much all sealed files together may take; the oldest go first."""
+    message_retention_seconds: float = Field(35 * 86_400.0, gt=0)
+    """How long rows of messages are kept, by arrival: a verdict about a migration looks back over weeks, and spans do not live as long."""
+    message_retention_bytes: int = Field(2 * 2**30, ge=2**20)
+    """How much the files of messages may take; the oldest go first. About 40 million messages."""
+    flow_retention_seconds: float = Field(400 * 86_400.0, gt=0)
+    """How long it is kept how many messages of a kind there were in each minute: a year, so that what runs once a year is seen again."""
+    flow_retention_bytes: int = Field(2**30, ge=2**20)
+    """How much the files of flows may take; the oldest go first."""
     max_disk_fraction: float = Field(0.9, gt=0, le=1)
     """From this fill of the volume on, senders are told to come back (`disk_full`)."""
     dedup_window_spans: int = Field(2_000_000, ge=1000)

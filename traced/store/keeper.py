@@ -13,6 +13,7 @@ import structlog
 
 from traced.store.catalog import Generation
 from traced.store.merge import merge, neighbours_to_merge
+from traced.store.message_keeping import LogKeeper
 from traced.store.parquet import InterruptedWorkError
 from traced.store.seal import seal
 from traced.store.sealed_files import check_generation
@@ -47,6 +48,7 @@ class Keeper:
         self._retry_at = 0.0
         self._check_at = 0.0
         self._rate = _Rate()
+        self._messages = LogKeeper(store.message_log)
         self._thread = threading.Thread(target=self._run, name="store-keeper", daemon=True)
 
     def start(self) -> None:
@@ -73,9 +75,13 @@ class Keeper:
         while not self._closing.is_set():
             self._wake.wait(_PAUSE_SECONDS)
             self._wake.clear()
-            for step in (self._reopen, self._look_at_hot, self._freeze_if_due, self._seal_and_merge, self._drop_expired, self._check_one, self._report):
+            for step in self._steps():
                 if not self._closing.is_set():
                     self._fenced(step)
+
+    def _steps(self) -> tuple[Callable[[], None], ...]:
+        sealed = (self._seal_and_merge, self._drop_expired, self._check_one)
+        return (self._reopen, self._look_at_hot, self._freeze_if_due, *sealed, self._tidy_messages, self._report)
 
     def _fenced(self, step: Callable[[], None]) -> None:
         try:
@@ -197,6 +203,10 @@ class Keeper:
             self._store.drop(generation)
             self._telemetry.dropped_files.labels(reason).inc(files)
             log.info("generation_dropped", first=generation.first, last=generation.last, reason=reason, spans=generation.extent.spans)
+
+    def _tidy_messages(self) -> None:
+        if time.monotonic() >= self._retry_at:
+            self._messages.tidy(self._closing.is_set)
 
     def _report(self) -> None:
         parts = self._store.catalog.parts

@@ -35,8 +35,8 @@ _ANSWER_OVERHEAD_BYTES: Final = 2**16
 _MAX_STDERR_BYTES: Final = 4096
 
 _SMALLER: Final = "Narrow it down: filter by trace_id, service_name or start_time, aggregate, or add LIMIT."
-_LOOK: Final = "Read the views spans, span_links, span_events, logs and findings; `DESCRIBE spans` lists the columns."
-_ONLY_SELECT: Final = "Send one SELECT over the views spans, span_links, span_events, logs and findings."
+_LOOK: Final = "Read the views spans, span_links, span_events, logs, findings, messages and message_flows; `DESCRIBE spans` lists the columns."
+_ONLY_SELECT: Final = "Send one SELECT over the views spans, span_links, span_events, logs, findings, messages and message_flows."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,16 @@ class SandboxFiles:
         spans: Parquet files of the schema SPANS.
         logs: Parquet files of the schema LOGS.
         findings: JSON lines of `Finding.as_dict()`, or None.
+        messages: Parquet files of the schema MESSAGES.
+        message_flows: Parquet files of the schema FLOWS.
         extra_directories: directories whose files the SQL may name itself.
     """
 
     spans: tuple[Path, ...] = ()
     logs: tuple[Path, ...] = ()
     findings: Path | None = None
+    messages: tuple[Path, ...] = ()
+    message_flows: tuple[Path, ...] = ()
     extra_directories: tuple[Path, ...] = ()
 
 
@@ -142,6 +146,8 @@ class Sandbox:
             "views": [query.sql for query in load_folder("ddl/views").values()],
             "span_files": _absolute(files.spans),
             "log_files": _absolute(files.logs),
+            "message_files": _absolute(files.messages),
+            "message_flow_files": _absolute(files.message_flows),
             "findings_files": _absolute((files.findings,) if files.findings else ()),
             "directories": _absolute(files.extra_directories),
             "deadline_monotonic": deadline,

@@ -49,6 +49,15 @@ _STORED = {
         "CREATE VIEW stored_logs AS FROM empty_logs()",
         "CREATE VIEW stored_logs AS FROM empty_logs() UNION ALL BY NAME FROM read_parquet(getvariable('log_files'), union_by_name => true)",
     ),
+    "message_files": (
+        "CREATE VIEW stored_messages AS FROM empty_messages()",
+        "CREATE VIEW stored_messages AS FROM empty_messages() UNION ALL BY NAME FROM read_parquet(getvariable('message_files'), union_by_name => true)",
+    ),
+    "message_flow_files": (
+        "CREATE VIEW stored_message_flows AS FROM empty_message_flows()",
+        """CREATE VIEW stored_message_flows AS FROM empty_message_flows() UNION ALL BY NAME FROM read_parquet(
+            getvariable('message_flow_files'), union_by_name => true)""",
+    ),
     "findings_files": (
         "CREATE VIEW stored_findings AS FROM empty_findings()",
         """CREATE VIEW stored_findings AS FROM empty_findings() UNION ALL BY NAME FROM read_json(
@@ -104,7 +113,7 @@ def prepare(job: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         connection.execute(statement)
     for variable, (without_files, with_files) in _STORED.items():
         if job[variable]:
-            # the variable's name is one of the three above
+            # the variable's name is one of those above
             connection.execute(f"SET VARIABLE {variable} = $files", {"files": job[variable]})
         connection.execute(with_files if job[variable] else without_files)
     for statement in job["views"]:

@@ -76,7 +76,7 @@ def write_generation(
         _write_sums(sums_path(directory, *numbers).with_name(f"{sums_path(directory, *numbers).name}.tmp"), sums)
         if durable:
             for temporary in temporaries:
-                _sync_file(temporary)
+                sync_file(temporary)
         for temporary, final in zip(temporaries, finals, strict=True):
             temporary.rename(final)
     except BaseException:
@@ -184,7 +184,8 @@ def _read_sums(path: Path) -> dict[str, _Sum]:
         return {}
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

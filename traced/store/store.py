@@ -26,6 +26,7 @@ from traced.store.group import Known
 from traced.store.keeper import Keeper
 from traced.store.log_batches import SealedLogBatches
 from traced.store.memory import newest, remember_generation, remember_segment
+from traced.store.message_log import LogPlaces, MessageLog
 from traced.store.quarantine import Quarantine
 from traced.store.reading import SealedReader, hot_log_batches
 from traced.store.recent_keys import RecentKeys
@@ -69,6 +70,8 @@ class Store(StoredRows):
         self.disk = Disk(root, settings.max_disk_fraction, with_ballast=settings.durable)
         self._quarantine = Quarantine(root / "quarantine", max(2**20, settings.retention_bytes // _QUARANTINE_PART))
         self._state = StateFiles(self.state_dir, durable=settings.durable)
+        self.message_log = MessageLog(settings, telemetry, LogPlaces(root / "messages", self._quarantine, self.spill))
+        """What outlives the spans; the analysis fills and restores it, the keeper looks after its files."""
         self._closing = ExitStack()
         self._accounting = threading.Lock()
         self._unchecked: list[Generation] = []
@@ -105,6 +108,7 @@ class Store(StoredRows):
     def _open(self) -> None:
         self._take_directory()
         self._closing.callback(self._close_segments)
+        self._closing.callback(self.message_log.close)
         found = self._recover()
         known = Known(
             RecentKeys(self.settings.dedup_window_spans),
@@ -155,7 +159,7 @@ class Store(StoredRows):
     def _take_directory(self) -> None:
         """Make the directories, lock them, and remove what another run left in the middle of something."""
         root = self.settings.data_dir
-        for directory in (root, self.hot_dir, self.sealed_dir, self._quarantine.directory, self.state_dir):
+        for directory in (root, self.hot_dir, self.sealed_dir, self._quarantine.directory, self.state_dir, root / "messages"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._closing.callback(os.close, lock)

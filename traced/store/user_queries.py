@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,14 @@ class UserQueries:
             raise OverloadedError("the disk is full: there is no room for the copy that queries read", retry_after_seconds=10, reason="disk_full") from None
 
     def _on_snapshot(self, sql: str, params: dict[str, Any]) -> QueryResult:
-        with self._store.snapshot() as (spans, logs), tempfile.TemporaryDirectory(prefix="findings-", dir=self._store.settings.data_dir) as directory:
-            findings = Path(directory) / "findings.jsonl"
+        with ExitStack() as stack:
+            spans, logs = stack.enter_context(self._store.snapshot())
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="findings-", dir=self._store.settings.data_dir)))
+            logged = stack.enter_context(self._store.message_log.snapshot(directory))
+            findings = directory / "findings.jsonl"
             findings.write_text("".join(json.dumps(f) + "\n" for f in self._findings()), encoding="utf-8")
-            return self._sandbox.run(sql, params, SandboxFiles(spans, logs, findings))
+            files = SandboxFiles(spans, logs, findings, logged["messages"], logged["flows"])
+            return self._sandbox.run(sql, params, files)
 
     def close(self) -> None:
         """End what runs, and refuse what comes: the daemon stops."""

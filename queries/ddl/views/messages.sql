@@ -1,0 +1,56 @@
+-- Which messages were published and taken? (One row a publication or consumption; also of spans that are not stored any more.)
+-- params: none
+-- returns: trace_id varchar, span_id varchar, role varchar, environment varchar, service_namespace varchar,
+--   service_name varchar, consumer_group varchar, system varchar, destination varchar, dead_letter boolean,
+--   producer_namespace varchar, producer_name varchar, producer_destination varchar, joined_by varchar,
+--   message_schema_version varchar, version_source varchar, version_key varchar, disposition varchar,
+--   probability double, error boolean, replayed boolean, tombstone boolean, link_position integer,
+--   service_version varchar, service_instance_id varchar, name varchar, producer_trace_id varchar,
+--   producer_span_id varchar, message_id varchar, identity varchar, identity_kind varchar, partition varchar,
+--   offset bigint, delivery_attempt integer, messages bigint, at_least boolean, time_unix_nano bigint,
+--   time timestamp_ns, delay_nano bigint, arrival_time_unix_nano bigint, arrival_time timestamp_ns
+
+CREATE VIEW messages AS
+SELECT
+    trace_id_hex(trace_id_high, trace_id_low) AS trace_id,
+    span_id_hex(span_id) AS span_id,
+    role,
+    environment,
+    service_namespace,
+    service_name,
+    consumer_group,
+    system,
+    destination,
+    dead_letter,
+    producer_namespace,
+    producer_name,
+    producer_destination,
+    joined_by,
+    message_schema_version,
+    version_source,
+    version_key,
+    disposition,
+    probability,
+    error,
+    replayed,
+    tombstone,
+    link_position,
+    service_version,
+    service_instance_id,
+    name,
+    trace_id_hex(producer_trace_id_high, producer_trace_id_low) AS producer_trace_id,  -- NULL: not known
+    span_id_hex(producer_span_id) AS producer_span_id,
+    message_id,
+    identity,
+    identity_kind,
+    "partition",
+    "offset",
+    delivery_attempt,
+    messages,  -- how many the row stands for; of a message that was taken several times, all rows but one for none
+    at_least,
+    time_unix_nano,
+    readable_time(time_unix_nano) AS time,
+    delay_nano,
+    arrival_time_unix_nano,
+    readable_time(arrival_time_unix_nano) AS arrival_time
+FROM stored_messages
