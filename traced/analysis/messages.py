@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from traced.graph.columns import Mask
-from traced.graph.message_facts import Facts
+from traced.graph.columns import Ints, Mask
+from traced.graph.message_facts import Asked, Facts
 from traced.graph.message_memory import MessageMemory
 from traced.graph.message_parts import parts
 from traced.graph.messages import NOTHING, Found, messages
 from traced.graph.relation import Relation
-from traced.graph.schema_reading import questions, rule_tables
+from traced.graph.schema_reading import questions, rule_tables, versions_asked
 from traced.model.messages import FLOWS, MESSAGES
 from traced.model.schema_rules import SchemaRules
-from traced.store.queries import load_folder
+from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
 
+MAX_KINDS: Final = 20_000
+"""Kinds of parts about which answers are kept; where there are more, all are asked about anew."""
 _NO_RULES: Final = SchemaRules()
+
+
+class _Answers:
+    """What a query said of kinds of parts: it is asked about each kind once, since kinds are few, and planning a query takes longer than they do."""
+
+    def __init__(self, workbench: Workbench, query: NamedQuery, fixed: Mapping[str, pa.Table]) -> None:
+        """Know nothing yet; `fixed` are tables that the query reads whatever it is asked about."""
+        self._workbench = workbench
+        self._query = query
+        self._fixed = fixed
+        self._place: dict[int, int] = {}
+        self._rows: list[pa.Table] = []
+
+    def ask(self, asked: Asked, tables: Callable[[Ints], Mapping[str, pa.Table]]) -> pa.Table:
+        """Give the answer about each kind; `tables` gives what is asked about some of them, by their places."""
+        if len(self._place) + len(asked.codes) > MAX_KINDS:
+            self._place, self._rows = {}, []
+        codes = asked.codes.tolist()
+        new = np.array([place for place, code in enumerate(codes) if code not in self._place], np.int64)
+        if len(new) or not self._rows:
+            self._workbench.register({**self._fixed, **tables(new)})
+            answer = self._workbench.run(self._query)
+            known = len(self._place)
+            self._place |= {codes[place]: known + number for number, place in enumerate(new.tolist())}
+            self._rows = [pa.concat_tables([*self._rows, answer]).combine_chunks()]
+        return self._rows[0].take(pa.array([self._place[code] for code in codes], pa.int64()))
 
 
 class Messages:
@@ -63,21 +91,22 @@ class Messages:
         asked = parts(made, self._rules)
         if not len(asked.rows):
             return NOTHING
-        self._tell_rules()
+        if not self._fixed:
+            self._tell_rules()
         facts = Facts(asked, self._fixed["message_spellings"])
         facts.ask_business_keys(tuple(rule.business_key_attribute for rule in self._rules.rules if rule.business_key_attribute))
-        self._workbench.register({"message_parts": facts.kinds()})
-        facts.answer(self._workbench.run(self._queries["message_facts"]))
-        self._workbench.register(questions(facts, self._rules))
-        facts.answer_versions(self._workbench.run(self._queries["message_versions"]))
+        kinds = facts.kinds()
+        facts.answer(self._known_facts.ask(kinds, lambda places: {"message_parts": kinds.some(places)}))
+        of_version, rule = versions_asked(facts, self._rules)
+        facts.answer_versions(self._known_versions.ask(of_version, lambda places: questions(facts, of_version, rule, places)))
         return messages(made, facts)
 
     def _tell_rules(self) -> None:
         """Give the workbench what does not change: spellings, names of operations, and rules."""
-        if not self._fixed:
-            spellings = {name: self._workbench.run(self._queries[name]) for name in ("message_spellings", "message_verbs")}
-            self._fixed = spellings | rule_tables(self._rules)
-        self._workbench.register(self._fixed)
+        spellings = {name: self._workbench.run(self._queries[name]) for name in ("message_spellings", "message_verbs")}
+        self._fixed = spellings | rule_tables(self._rules)
+        self._known_facts = _Answers(self._workbench, self._queries["message_facts"], self._fixed)
+        self._known_versions = _Answers(self._workbench, self._queries["message_versions"], self._fixed)
 
     # ------------------------------------------------------------------ across restarts
 

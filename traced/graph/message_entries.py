@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix, used
+
+EMPTY: Final = pa.scalar("")
+"""The empty text: made once, because Arrow looks for a library that is not here whenever it makes a scalar of a Python value."""
 
 
 class Entries:
@@ -30,11 +33,13 @@ class Entries:
         self.any: Mask = np.asarray(whole.is_valid())
 
     def alike(self, chosen: Callable[[str], bool]) -> Unsigned:
-        """Give a number for each part, which is equal where all attributes with some keys are: a hash, of 64 bits."""
+        """Give a number for each part, which is equal where all attributes with some keys are, in this and in other passes: a hash, of 64 bits."""
         by_key = np.array([chosen(key) for key in self._key.texts] or [False])
-        columns = (self._key.of.astype(np.uint64), self._value.of.astype(np.uint64), self._kind)
-        hashed = np.where(by_key[self._key.of], mix(*columns), np.uint64(0)) if len(self._part) else np.zeros(0, np.uint64)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashed, dtype=np.uint64)])
+        at = np.flatnonzero(by_key[self._key.of]) if len(self._part) else np.zeros(0, np.int64)
+        columns = (hashed(self._key.at(at)), hashed(self._value.at(at)), self._kind[at])
+        sums = np.zeros(len(self._part) + 1, np.uint64)
+        sums[at + 1] = mix(*columns)
+        sums = np.cumsum(sums, dtype=np.uint64)
         begins = np.concatenate([[0], self._ends[:-1]]).astype(np.int64) if self.count else np.zeros(0, np.int64)
         same: Unsigned = sums[self._ends] - sums[begins] if self.count else np.zeros(0, np.uint64)
         return same
@@ -53,7 +58,7 @@ class Entries:
 
     def texts(self, at: Ints) -> pa.Array:
         """Give the values of some attributes; '' for -1."""
-        return pc.fill_null(self._texts.take(pa.array(at, mask=at < 0)), "")
+        return pc.fill_null(self._texts.take(pa.array(at, mask=at < 0)), EMPTY)
 
     def key(self, at: int) -> str:
         """Name the key of an attribute; '' for -1."""
@@ -65,6 +70,15 @@ class Entries:
             return np.zeros(len(at), bool)
         marks: Mask = (at >= 0) & (self._key.of[at] == self._key.texts.index(key))
         return marks
+
+
+def hashed(codes: Codes) -> Unsigned:
+    """Give a hash of each row's text, the same in all passes of a process."""
+    of_text = np.zeros(len(codes.texts) + 1, np.uint64)
+    for code in used(codes.of):
+        of_text[code] = hash(codes.texts[code]) & 0xFFFFFFFFFFFFFFFF
+    found: Unsigned = of_text[codes.of]
+    return found
 
 
 def _one(column: pa.ChunkedArray) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traced.graph.columns import Codes, Ints, Mask, combined, mix
-from traced.graph.message_entries import Entries
+from traced.graph.columns import Codes, Ints, Mask, Unsigned, mix
+from traced.graph.message_entries import EMPTY, Entries, hashed
 from traced.graph.message_parts import Parts
 
 CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(1, 6)
@@ -18,6 +19,25 @@ _OPERATIONS: Final = {"create": CREATE, "send": SEND, "receive": RECEIVE, "proce
 _OF_ONE: Final = ("id", "partition", "offset", "ce_id", "key", "attempt", "batch", "queued")
 """Facts (of message_spellings.sql) that differ from message to message."""
 _BESIDE: Final = ("name", "messaging_system", "messaging_destination", "messaging_operation", "server_address", "rpc_method")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Kinds of parts that a query is asked about.
+
+    Attributes:
+        codes: what tells them apart, the same in all passes of a process.
+        first: of each the number of a part of it.
+        table: these parts, rows of PARTS.
+    """
+
+    codes: Unsigned
+    first: Ints
+    table: pa.Table
+
+    def some(self, places: Ints) -> pa.Table:
+        """Give some of them, numbered anew."""
+        return self.table.take(pa.array(places)).set_column(0, "number", pa.array(np.arange(len(places))))
 
 
 class Facts:
@@ -40,22 +60,21 @@ class Facts:
         self._codes: dict[str, Codes] = {}
         self._placed: dict[str, Ints] = {}
         self._integers: dict[str, tuple[Ints, Mask]] = {}
+        self._texts: dict[str, pa.Array] = {}
         self._of, self._of_version = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.operation: Ints = np.zeros(0, np.int64)
 
     # ------------------------------------------------------------------ asking
 
-    def kinds(self) -> pa.Table:
-        """Give one part of each kind, for `message_facts.sql`: of what says the same apart from what is of one message."""
+    def kinds(self) -> Asked:
+        """Give the kinds of parts, for `message_facts.sql`: what says the same apart from what is of one message."""
         of_one = {key for fact in _OF_ONE for key in self._spellings.get(fact, ())}
         table = self.parts.table
         same = self._entries.alike(lambda key: key not in of_one)
-        beside = [Codes.from_column(table.column(name)).of for name in _BESIDE]
-        rest, _ = combined(
-            np.asarray(table.column("kind")).astype(np.int64), np.asarray(table.column("is_link")).astype(np.int64), self._entries.any.astype(np.int64), *beside
-        )
-        first, self._of = _distinct(mix(same, rest.astype(np.uint64)))
-        return _numbered(table.take(pa.array(first)))
+        beside = (hashed(Codes.from_column(table.column(name))) for name in _BESIDE)
+        plain = (np.asarray(table.column(name)).astype(np.uint64) for name in ("kind", "is_link"))
+        asked, self._of = _asked(mix(same, self._entries.any.astype(np.uint64), *plain, *beside), table)
+        return asked
 
     def answer(self, facts: pa.Table) -> None:
         """Take the answer of `message_facts.sql`."""
@@ -63,19 +82,20 @@ class Facts:
         operation = self.codes("operation")
         self.operation = np.array([_OPERATIONS.get(text, 0) for text in operation.texts] or [0])[operation.of]
 
-    def kinds_of_version(self, rule: Ints, asked: frozenset[str]) -> tuple[Ints, pa.Table]:
-        """Give one part of each kind, for `message_versions.sql`, by number and as it is asked about.
+    def kinds_of_version(self, rule: Ints, asked_for: frozenset[str]) -> Asked:
+        """Give the kinds of parts, for `message_versions.sql`.
 
         Args:
             rule: by which each is read.
-            asked: the attributes that rules ask for.
+            asked_for: the attributes that rules ask for.
         """
-        route = np.full(len(rule), 0)
-        route[: len(self.parts.rows)] = Codes.from_column(pa.chunked_array([self.parts.routes])).of + 1
-        link = np.asarray(self.parts.table.column("is_link")).astype(np.int64)
-        rest, _ = combined(self.codes("destination").of, self.codes("destination_key").of, rule, route, link)
-        first, self._of_version = _distinct(mix(self._entries.alike(asked.__contains__), rest.astype(np.uint64)))
-        return first, _numbered(self.parts.table.take(pa.array(first)))
+        table = self.parts.table
+        route = np.zeros(len(rule), np.uint64)
+        route[: len(self.parts.rows)] = hashed(Codes.from_column(pa.chunked_array([self.parts.routes])))
+        plain = (values.astype(np.uint64) for values in (rule, np.asarray(table.column("is_link")), table.column("call_rule").is_valid().to_numpy()))
+        names = (hashed(self.codes(name)) for name in ("destination", "destination_key"))
+        asked, self._of_version = _asked(mix(self._entries.alike(asked_for.__contains__), route, *plain, *names), table)
+        return asked
 
     def answer_versions(self, versions: pa.Table) -> None:
         """Take the answer of `message_versions.sql`."""
@@ -101,7 +121,9 @@ class Facts:
         if name in ("message_id", "partition", "cloudevents_id", "message_key", "business_key"):
             return self._texts_of_one(name, numbers)
         codes = self.codes(name)
-        return pc.fill_null(pa.array(codes.texts, pa.string()).take(pa.array(codes.of[numbers], mask=numbers < 0)), "")
+        if name not in self._texts:
+            self._texts[name] = pa.array([*codes.texts, ""], pa.string())  # the last is that of no part
+        return self._texts[name].take(pa.array(np.where(numbers < 0, len(codes.texts), codes.of[numbers]) if len(codes.of) else numbers + 1))
 
     def known(self, name: str) -> Mask:
         """Mark the parts of which a text is known."""
@@ -139,7 +161,7 @@ class Facts:
         if name != "message_id" or self._entries.any.all():
             return said
         # a file of before the column existed has its typed attribute only
-        typed = pc.fill_null(_one(self.parts.table.column("messaging_message_id")).take(pa.array(numbers, mask=numbers < 0)), "")
+        typed = pc.fill_null(_one(self.parts.table.column("messaging_message_id")).take(pa.array(numbers, mask=numbers < 0)), EMPTY)
         bare = pa.array((numbers >= 0) & ~self._entries.any[numbers])
         return pc.if_else(bare, typed, said)
 
@@ -168,17 +190,14 @@ class Facts:
 _FACT_OF: Final = {"message_id": "id", "cloudevents_id": "ce_id", "message_key": "key"}
 
 
-def _distinct(codes: Any) -> tuple[Ints, Ints]:
-    """Give the place of the first of each code, in the order of these places, and for each row the number of its code."""
+def _asked(codes: Unsigned, table: pa.Table) -> tuple[Asked, Ints]:
+    """Give one part of each kind, in the order of the first of each, and the kind of each part."""
     _, first, of = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    return first[order], rank[of.reshape(-1)]
-
-
-def _numbered(table: pa.Table) -> pa.Table:
-    return table.set_column(0, "number", pa.array(np.arange(table.num_rows)))
+    first = first[order]
+    return Asked(codes[first], first, table.take(pa.array(first))), rank[of.reshape(-1)]
 
 
 def _one(column: pa.ChunkedArray) -> Any:

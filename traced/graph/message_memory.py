@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from traced.graph.channels import Channels
 from traced.graph.columns import Ints, Mask, among, mix
 from traced.graph.flows import flows, less, total
+from traced.graph.message_entries import EMPTY
 from traced.graph.message_rows import REPLAYED_AFTER_NANOS, ROWS
 from traced.model.messages import FLOWS, JoinedBy, Role, VersionSource
 
@@ -21,6 +22,12 @@ MAX_PUBLISHED: Final = 50_000
 """Publications that later consumptions are held against: a few seconds' of a busy system, hours' of a quiet one."""
 MAX_WAITING: Final = 20_000
 """Rows of traces of which a publication may still come."""
+_OF_PUBLISHED: Final = (
+    "trace_id_high", "trace_id_low", "span_id", "service_namespace", "service_name", "system", "destination", "cluster", "partition", "offset",
+    "message_id", "message_schema_version", "version_key", "time_unix_nano",
+)  # fmt: skip
+_PUBLISHED: Final = pa.schema(ROWS.field(name) for name in _OF_PUBLISHED)
+"""What is remembered of a publication."""
 _IDS: Final = ("trace_id_high", "trace_id_low")
 _PLACE: Final = (*_IDS, "span_id")
 
@@ -38,7 +45,7 @@ class MessageMemory:
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self._published = ROWS.empty_table()
+        self._published = _PUBLISHED.empty_table()
         self._waiting = ROWS.empty_table()
         self.channels = Channels()
         self.dropped = 0
@@ -55,7 +62,7 @@ class MessageMemory:
 
     def _open_links(self) -> Mask:
         span = np.asarray(self._waiting.column("producer_span_id"))
-        unjoined: Mask = np.asarray(pc.equal(self._waiting.column("joined_by"), "")) & np.asarray(self._waiting.column("waits")) & (span != 0)
+        unjoined: Mask = np.asarray(pc.equal(self._waiting.column("joined_by"), EMPTY)) & np.asarray(self._waiting.column("waits")) & (span != 0)
         return unjoined
 
     def settle(self, after: pa.Table, before: pa.Table, came: Mapping[int, int], publishers: pa.Table, internal: Mask) -> Settled:
@@ -110,7 +117,7 @@ class MessageMemory:
             gone = rows.slice(0, rows.num_rows - MAX_WAITING)
             # all of a trace or nothing of it: what is counted of it is the difference of the whole
             cut = among(_traces(rows), np.unique(_traces(gone)))
-            open_ = np.asarray(rows.column("waits")) & np.asarray(pc.equal(rows.column("joined_by"), ""))
+            open_ = np.asarray(rows.column("waits")) & np.asarray(pc.equal(rows.column("joined_by"), EMPTY))
             self.dropped += int(np.count_nonzero(open_ & cut))
             rows = rows.filter(pa.array(~cut))
         self._waiting = rows.combine_chunks()
@@ -124,7 +131,7 @@ class MessageMemory:
             return rows
         joined_by = rows.column("joined_by")
         for by, keys in ((JoinedBy.MESSAGE_ID, self._id_keys), (JoinedBy.OFFSET, self._offset_keys)):
-            free = waits & np.asarray(pc.or_(pc.equal(joined_by, ""), pc.equal(joined_by, str(by))))
+            free = waits & np.asarray(pc.or_(pc.equal(joined_by, EMPTY), pc.equal(joined_by, str(by))))
             found, candidates = _only(keys(rows), keys(self._published))
             rows = _with_publication(rows, self._published, np.where(free & (candidates == 1), found, -1), by)
             doubt = free & (candidates > 1) & np.asarray(pc.equal(joined_by, str(by)))
@@ -135,14 +142,14 @@ class MessageMemory:
     def _id_keys(self, rows: pa.Table) -> pa.Array:
         """Give system, channel and message id as one text; null where there is none."""
         key = pc.binary_join_element_wise(rows.column("system"), self.channels.of(rows), rows.column("message_id"), "\x1f")
-        return pc.if_else(pc.equal(rows.column("message_id"), ""), None, key)
+        return pc.if_else(pc.equal(rows.column("message_id"), EMPTY), None, key)
 
     def _offset_keys(self, rows: pa.Table) -> pa.Array:
         """Give cluster, topic, partition and offset as one text; null where one is unknown."""
         offset = pc.cast(rows.column("offset"), pa.string())
         parts = [rows.column(name) for name in ("system", "cluster", "destination", "partition")]
         key = pc.binary_join_element_wise(*parts, offset, "\x1f")
-        unknown = pc.or_(pc.equal(rows.column("partition"), ""), pc.equal(rows.column("destination"), ""))
+        unknown = pc.or_(pc.equal(rows.column("partition"), EMPTY), pc.equal(rows.column("destination"), EMPTY))
         return pc.if_else(unknown, None, key)
 
     # ------------------------------------------------------------------ across restarts
@@ -157,24 +164,24 @@ class MessageMemory:
         Raises:
             KeyError, ValueError, TypeError: this is no such state; nothing was taken.
         """
-        published, waiting = _read(state["published"]), _read(state["waiting"])
+        published, waiting = _read(state["published"], _PUBLISHED), _read(state["waiting"], ROWS)
         self.channels.load(state["channels"])
         self._published, self._waiting = published, waiting
 
 
 def _written(rows: pa.Table) -> str:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, ROWS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
-        stream.write_table(rows.cast(ROWS))
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(rows)
     return base64.b64encode(sink.getvalue().to_pybytes()).decode("ascii")
 
 
-def _read(text: str) -> pa.Table:
+def _read(text: str, schema: pa.Schema) -> pa.Table:
     try:
         rows = pa.ipc.open_stream(pa.py_buffer(base64.b64decode(text))).read_all()
     except pa.ArrowException as error:
         raise ValueError(f"remembered messages cannot be read: {error}") from error
-    if rows.schema != ROWS:
+    if rows.schema != schema:
         raise ValueError("remembered messages have other columns")
     return rows
 
@@ -185,9 +192,9 @@ def _traces(rows: pa.Table) -> Any:
 
 def _single_publications(rows: pa.Table) -> pa.Table:
     """Give the publications of one message that say its id, or its place in a log."""
-    says = pc.or_(pc.not_equal(rows.column("message_id"), ""), pc.is_valid(rows.column("offset")))
+    says = pc.or_(pc.not_equal(rows.column("message_id"), EMPTY), pc.is_valid(rows.column("offset")))
     single = pc.and_(pc.equal(rows.column("role"), str(Role.PRODUCER)), pc.equal(rows.column("messages"), 1))
-    return rows.filter(pc.and_(single, says))
+    return rows.filter(pc.and_(single, says)).select(_PUBLISHED.names)
 
 
 def _of_waiting_traces(rows: pa.Table) -> pa.Table:
@@ -232,14 +239,14 @@ def _with_publication(rows: pa.Table, published: pa.Table, chosen: Ints, by: Joi
         return rows
     joined = pa.array(chosen >= 0)
     source = published.take(pa.array(chosen, mask=chosen < 0))
-    told = pc.and_(joined, pc.and_(pc.equal(rows.column("message_schema_version"), ""), pc.equal(rows.column("version_key"), "")))
-    told = pc.and_(told, pc.and_(pc.invert(rows.column("tombstone")), pc.not_equal(pc.fill_null(source.column("message_schema_version"), ""), "")))
+    told = pc.and_(joined, pc.and_(pc.equal(rows.column("message_schema_version"), EMPTY), pc.equal(rows.column("version_key"), EMPTY)))
+    told = pc.and_(told, pc.and_(pc.invert(rows.column("tombstone")), pc.not_equal(pc.fill_null(source.column("message_schema_version"), EMPTY), EMPTY)))
     delay = pc.subtract(rows.column("time_unix_nano"), source.column("time_unix_nano"))
     changes = {
         "producer_namespace": source.column("service_namespace"),
         "producer_name": source.column("service_name"),
         "producer_destination": source.column("destination"),
-        "joined_by": pa.array([str(by)] * rows.num_rows, pa.string()),
+        "joined_by": pa.repeat(pa.scalar(str(by)), rows.num_rows),
         "delay_nano": delay,
         "replayed": pc.or_(rows.column("replayed"), pc.fill_null(pc.greater(delay, REPLAYED_AFTER_NANOS), False)),
         **{f"producer_{name}": source.column(name) for name in _PLACE},
@@ -248,7 +255,7 @@ def _with_publication(rows: pa.Table, published: pa.Table, chosen: Ints, by: Joi
         rows = _set(rows, name, pc.if_else(joined, values, rows.column(name)))
     versions = {
         "message_schema_version": source.column("message_schema_version"),
-        "version_source": pa.array([str(VersionSource.INHERITED)] * rows.num_rows, pa.string()),
+        "version_source": pa.repeat(pa.scalar(str(VersionSource.INHERITED)), rows.num_rows),
         "version_key": source.column("version_key"),
     }
     for name, values in versions.items():
@@ -261,9 +268,9 @@ def _without_publication(rows: pa.Table, undone: Mask) -> pa.Table:
     mask = pa.array(undone)
     inherited = pc.and_(mask, pc.equal(rows.column("version_source"), str(VersionSource.INHERITED)))
     for name in ("message_schema_version", "version_source", "version_key"):
-        rows = _set(rows, name, pc.if_else(inherited, "", rows.column(name)))
+        rows = _set(rows, name, pc.if_else(inherited, EMPTY, rows.column(name)))
     for name in ("producer_namespace", "producer_name", "producer_destination", "joined_by"):
-        rows = _set(rows, name, pc.if_else(mask, "", rows.column(name)))
+        rows = _set(rows, name, pc.if_else(mask, EMPTY, rows.column(name)))
     for name in _PLACE:
         rows = _set(rows, f"producer_{name}", pc.if_else(mask, pa.scalar(0, pa.uint64()), rows.column(f"producer_{name}")))
     return _set(rows, "delay_nano", pc.if_else(mask, pa.scalar(None, pa.int64()), rows.column("delay_nano")))

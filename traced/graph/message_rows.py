@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from traced.graph.columns import Ints, Mask, Unsigned, climb, combined, numbers
 from traced.graph.consumptions import Consumptions
+from traced.graph.message_entries import EMPTY
 from traced.graph.message_facts import Facts
 from traced.graph.message_spans import MessageSpans, Publications
 from traced.graph.relation import Relation
@@ -103,12 +104,12 @@ class RowBuilder:
         speaks = self._speakers.destination[number]
         columns: dict[str, Any] = self._of_spans(number, Role.PRODUCER) | self._of_message(number, none) | self._version(number, none)
         columns |= {
-            "consumer_group": pa.array([""] * len(number), pa.string()),
+            "consumer_group": _repeated("", len(number)),
             "producer_namespace": self._space.take(pa.array(number)),
             "producer_name": self._name.take(pa.array(number)),
             "producer_destination": self._facts.texts("destination", speaks),
-            "joined_by": pa.array([""] * len(number), pa.string()),
-            "disposition": pa.array([""] * len(number), pa.string()),
+            "joined_by": _repeated("", len(number)),
+            "disposition": _repeated("", len(number)),
             "replayed": self._replayed[number],
             "link_position": np.zeros(len(number), np.int32),
             "messages": messages,
@@ -158,8 +159,8 @@ class RowBuilder:
         columns: dict[str, Any] = self._of_spans(side, role) | self._of_message(answers, none) | self._version(answers, callers)
         if role is Role.CONSUMER:
             for name in ("environment", "service_namespace", "service_name", "service_version", "service_instance_id"):
-                columns[name] = pc.if_else(pa.array(known), columns[name], "")
-        empty = pa.array([""] * count, pa.string())
+                columns[name] = pc.if_else(pa.array(known), columns[name], EMPTY)
+        empty = _repeated("", count)
         service = self._name.take(pa.array(answers)) if answered else empty
         rule = np.asarray(self._spans.parts.table.column("call_rule").slice(0, self._spans.count).take(pa.array(answers)))
         columns |= {
@@ -171,7 +172,7 @@ class RowBuilder:
             "producer_namespace": self._space.take(pa.array(answers)) if answered else empty,
             "producer_name": service,
             "producer_destination": self._spans.parts.routes.take(pa.array(answers)),
-            "joined_by": pc.if_else(pa.array(known & answered), str(JoinedBy.PARENT), "") if role is Role.CONSUMER else empty,
+            "joined_by": pc.if_else(pa.array(known & answered), str(JoinedBy.PARENT), EMPTY) if role is Role.CONSUMER else empty,
             "disposition": self._facts.texts("disposition", callers) if role is Role.CONSUMER else empty,
             "error": self._failed[answers] | (known & self._failed[np.where(known, callers, 0)]),
             "replayed": np.zeros(count, bool),
@@ -199,7 +200,7 @@ class RowBuilder:
             ["deployment_environment_name", "service_version", "service_instance_id", "name", "arrival_time_unix_nano", "trace_id_high", "trace_id_low"]
         ).take(pa.array(row))
         return {
-            "role": pa.array([str(role)] * len(row), pa.string()),
+            "role": _repeated(str(role), len(row)),
             "environment": _filled(spans.column("deployment_environment_name")),
             "service_namespace": self._space.take(pa.array(number)),
             "service_name": self._name.take(pa.array(number)),
@@ -241,15 +242,15 @@ class RowBuilder:
         facts, said = self._facts, self._speakers.version[number]
         of_link = facts.texts("version", link)
         of_span = facts.texts("version", said)
-        asked = pc.not_equal(of_link, "")
-        differ = pc.and_(pc.and_(asked, pc.not_equal(of_span, "")), pc.not_equal(of_link, of_span))
+        asked = pc.not_equal(of_link, EMPTY)
+        differ = pc.and_(pc.and_(asked, pc.not_equal(of_span, EMPTY)), pc.not_equal(of_link, of_span))
         names = {name: (facts.texts(name, link), facts.texts(name, said)) for name in ("version_source", "version_key")}
         both = pc.binary_join_element_wise(
             pc.binary_join_element_wise(names["version_key"][0], of_link, "="), pc.binary_join_element_wise(names["version_key"][1], of_span, "="), ", "
         )
         return {
-            "message_schema_version": pc.if_else(differ, "", pc.if_else(asked, of_link, of_span)),
-            "version_source": pc.if_else(differ, "", pc.if_else(asked, *names["version_source"])),
+            "message_schema_version": pc.if_else(differ, EMPTY, pc.if_else(asked, of_link, of_span)),
+            "version_source": pc.if_else(differ, EMPTY, pc.if_else(asked, *names["version_source"])),
             "version_key": pc.if_else(differ, both, pc.if_else(asked, *names["version_key"])),
         }
 
@@ -257,8 +258,8 @@ class RowBuilder:
         """Take the publication's version where the consumer shows none."""
         facts = self._facts
         by = np.where(said >= 0, self._speakers.version[said], -1)
-        none = pc.and_(pc.equal(columns["version_key"], ""), pc.equal(columns["message_schema_version"], ""))
-        none = pc.and_(none, pc.and_(pc.invert(pa.array(columns["tombstone"])), pc.not_equal(facts.texts("version", by), "")))
+        none = pc.and_(pc.equal(columns["version_key"], EMPTY), pc.equal(columns["message_schema_version"], EMPTY))
+        none = pc.and_(none, pc.and_(pc.invert(pa.array(columns["tombstone"])), pc.not_equal(facts.texts("version", by), EMPTY)))
         return {
             "message_schema_version": pc.if_else(none, facts.texts("version", by), columns["message_schema_version"]),
             "version_source": pc.if_else(none, str(VersionSource.INHERITED), columns["version_source"]),
@@ -297,22 +298,20 @@ class RowBuilder:
         place = pc.binary_join_element_wise(columns["cluster"], columns["destination"], columns["partition"], offset, "/")
         source = pc.binary_join_element_wise(columns["cloudevents_source"], columns["cloudevents_id"], "/")
         span = _hex([columns[f"producer_{name}"] for name in ("trace_id_high", "trace_id_low", "span_id")], alone & (columns["producer_span_id"] != 0))
-        has_place = pc.and_(pc.is_valid(offset), pc.not_equal(columns["partition"], ""))
+        has_place = pc.and_(pc.is_valid(offset), pc.not_equal(columns["partition"], EMPTY))
         choices = [
-            ("business_key", pc.not_equal(columns["business_key"], ""), columns["business_key"]),
-            ("cloudevents", pc.not_equal(columns["cloudevents_id"], ""), source),
+            ("business_key", pc.not_equal(columns["business_key"], EMPTY), columns["business_key"]),
+            ("cloudevents", pc.not_equal(columns["cloudevents_id"], EMPTY), source),
             ("offset", has_place, place),
-            ("message_id", pc.not_equal(columns["message_id"], ""), columns["message_id"]),
-            ("span", pc.not_equal(span, ""), span),
+            ("message_id", pc.not_equal(columns["message_id"], EMPTY), columns["message_id"]),
+            ("span", pc.not_equal(span, EMPTY), span),
         ]
         cases = pc.make_struct(*(is_so for _, is_so, _ in choices), field_names=[kind for kind, _, _ in choices])
         count = len(span)
         texts = [value for _, _, value in choices]
         return {
-            "identity": _filled(pc.case_when(cases, *texts, pa.array([""] * count, pa.string()))),
-            "identity_kind": _filled(
-                pc.case_when(cases, *(pa.array([kind] * count, pa.string()) for kind, _, _ in choices), pa.array([""] * count, pa.string()))
-            ),
+            "identity": _filled(pc.case_when(cases, *texts, _repeated("", count))),
+            "identity_kind": _filled(pc.case_when(cases, *(_repeated(kind, count) for kind, _, _ in choices), _repeated("", count))),
         }
 
 
@@ -328,16 +327,20 @@ def _hex(ids: list[Unsigned], said: Mask) -> pa.Array:
     digits = binascii.hexlify(np.stack(ids, axis=1).astype(">u8").tobytes())
     offsets = pa.py_buffer(np.arange(0, 48 * len(said) + 1, 48, dtype=np.int32).tobytes())
     texts = pa.Array.from_buffers(pa.string(), len(said), [None, offsets, pa.py_buffer(digits)])
-    return pc.if_else(pa.array(said), texts, "")
+    return pc.if_else(pa.array(said), texts, EMPTY)
 
 
 def _joined(here: pa.Array, between: int, elsewhere: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays([here, pa.array([""] * between, pa.string()), *elsewhere.cast(pa.string()).chunks])
+    return pa.concat_arrays([here, _repeated("", between), *elsewhere.cast(pa.string()).chunks])
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text, pa.string()), count)
 
 
 def _filled(texts: Any) -> Any:
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return pc.fill_null(whole, "")
+    return pc.fill_null(whole, EMPTY)
 
 
 def _first_known(facts: Facts, name: str, link: Ints, number: Ints) -> Ints:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traced.graph.columns import Ints
-from traced.graph.message_facts import Facts
+from traced.graph.message_facts import Asked, Facts
 from traced.model.schema_rules import DESTINATION, ROUTE, ROUTE_ATTRIBUTES, SchemaRule, SchemaRules, spellings
 
 _SOURCES: Final = pa.schema(
@@ -40,15 +40,20 @@ def rule_tables(rules: SchemaRules) -> dict[str, pa.Table]:
     return {"version_sources": _table(sources, _SOURCES), "schema_names": _table(names, _NAMES)}
 
 
-def questions(facts: Facts, rules: SchemaRules) -> dict[str, pa.Table]:
-    """Say by which rule each kind of part is read, and which name shows its version: its destination, or the route of a call."""
+def versions_asked(facts: Facts, rules: SchemaRules) -> tuple[Asked, Ints]:
+    """Give the kinds of parts whose version is asked for, and by which rule each is read."""
     rule = _rules_of(facts, rules)
-    asked = frozenset(
-        spelling for one in (rules.default, *rules.rules) for key in (*one.version_attributes, one.disposition_attribute) for spelling in spellings(key)
-    )
-    first, parts = facts.kinds_of_version(rule, asked)
-    chosen = {"number": parts.column("number"), "rule": pa.array(rule[first]), "is_link": parts.column("is_link")}
-    number = np.arange(len(first))
+    every = (rules.default, *rules.rules)
+    keys = frozenset(spelling for one in every for key in (*one.version_attributes, one.disposition_attribute) for spelling in spellings(key))
+    asked = facts.kinds_of_version(rule, keys)
+    return asked, rule[asked.first]
+
+
+def questions(facts: Facts, asked: Asked, rule: Ints, places: Ints) -> dict[str, pa.Table]:
+    """Say of some kinds by which rule they are read, and which name shows their version: a destination, or the route of a call."""
+    parts, first = asked.some(places), asked.first[places]
+    chosen = {"number": parts.column("number"), "rule": pa.array(rule[places]), "is_link": parts.column("is_link")}
+    number = np.arange(len(places))
     of_call = np.asarray(parts.column("call_rule").is_valid())
     named = facts.known("destination")[first] & ~of_call
     texts = [facts.texts(name, first[named]) for name in ("destination_key", "destination")]
