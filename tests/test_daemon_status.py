@@ -36,3 +36,12 @@ def test_where_halves_of_calls_cannot_be_matched_the_detectors_that_are_blind_ar
         daemon.stop()
     assert {detector.id: detector.errors for detector in status.detectors} == {name: int(name in DETECTORS) for name in detector_ids()}
     assert f"Detectors failing</dt><dd>{len(DETECTORS)} of {len(detector_ids())}</dd>" in ask(app_over(FakeViews(now=status)), "/").text
+
+
+def test_versions_of_messages_are_read_as_the_migrations_say(tmp_path: Path):
+    sides = {"old": {"destination": "orders", "version": "1"}, "new": {"destination": "orders.new", "attribute": {"order.format": "2"}}}
+    configured = Settings(**settings(tmp_path / "data").model_dump(exclude_unset=True), migrations=[{"name": "orders", **sides}])  # type: ignore[arg-type]
+    daemon = Daemon(configured)
+    assert [rule.name for rule in daemon.analysis._passes.messages._rules.rules] == ["orders"]
+    assert "order.format" in daemon.store._message_keys
+    daemon.analysis._workbench.close()

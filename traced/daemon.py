@@ -86,6 +86,7 @@ class Daemon:
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         workbench = Workbench(spill=self.store.spill)
         self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry, workbench=workbench)
+        self.analysis.read_versions(rules)
         self.analysis.listening.watch(lambda: Missed(*self.telemetry.not_taken(Signal.TRACES)))
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
         metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)

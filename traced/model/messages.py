@@ -107,13 +107,14 @@ MESSAGES: Final = pa.schema(
 """One row for each publication and each consumption; the schema of `messages-*.parquet` and of the view `messages`. Texts are '' where nothing is known.
 
 `environment`: deployment.environment.name. `consumer_group`: of a consumer its group, or its subscription; '' where its queue says who it is.
-`destination`: of the span itself; `producer_destination` what the producer's span calls it. `dead_letter`: the destination holds dead letters, or retries.
-`producer_*`: of a consumption, who published it, and by which span (0 where that is not known); of a publication its own.
-`version_key`: the attribute or name that gave the version. `disposition`: 'handled', 'ignored' or ''. `probability`: with which the span's trace was kept
-as its spans say (0 < p <= 1); null where they do not. `replayed`: published long before, or taken back out of dead letters. `tombstone`: it deletes, and has no
-schema. `link_position`: which of a batch's links, from 1; 0 where the span is of one message.
+`destination`: of the span itself; `producer_destination` what the producer's span calls it. Of a call: who answers, and the route as it is configured.
+`dead_letter`: the destination holds dead letters, or retries. `producer_*`: of a consumption, who published it, and by which span (0 where that is not
+known); of a publication its own. `version_key`: the attribute or name that gave the version. `disposition`: 'handled', 'ignored' or ''. `probability`: with
+which the span's trace was kept as its spans say (0 < p <= 1); null where they do not. `replayed`: published long before, or taken back out of dead letters.
+`tombstone`: it deletes, and has no schema. `link_position`: which of a batch's links, from 1; 0 where the span is of one message.
 `identity`: what tells this message from others, and `identity_kind` how that is known: business_key, cloudevents, offset, message_id, span, or ''.
-`messages`: how many messages the row stands for: 1, or what is left of a batch. `at_least`: links were dropped, there may have been more.
+`messages`: how many messages the row stands for: 1, or what is left of a batch; 0 of an attempt at a message that another row of the trace stands for.
+`at_least`: links were dropped, there may have been more.
 `time_unix_nano`: when it was published (end of the span) or taken (start). `delay_nano`: from publication to consumption, by two clocks; null where unknown.
 """
 
@@ -136,8 +137,9 @@ FLOWS: Final = pa.schema(
 )
 """How many messages of a kind there were in a minute (unix) of arrival; the schema of `flows-*.parquet` and of the view `message_flows`.
 
-`traces`: how many traces there were in which the first row of this service (with environment and namespace), group, destination and version was of this kind:
-so that they may be added up over all else that tells kinds apart, and no trace counts twice. `at_least`: rows of which there may have been more messages.
+`traces`: how many traces there were in which the first row of this role, service (with environment and namespace), group, destination and version was of this
+kind (of those that stand for messages, where there are any): so that they may be added up over all else that tells kinds apart, and no trace counts twice.
+`at_least`: rows of which there may have been more messages.
 Late spans change what was counted: then there are rows with negative counts in the minute in which it was; add up, and leave out what is not above zero.
 `delays`, `delay_sum_seconds`, `delay_buckets`: a histogram (DELAY_BUCKETS_SECONDS, one more for +Inf) of delays; negative ones are left out.
 `trace_id_*`, `span_id`: one of them.
