@@ -7,6 +7,7 @@ import pytest
 from traced.analysis import capture as module
 from traced.analysis.capture import CaptureRecorder, Missed
 from traced.model.capture import Capture, Gap, GapReason, Interval
+from traced.telemetry import Telemetry
 
 
 class Clock:
@@ -180,6 +181,17 @@ def test_of_too_many_the_oldest_are_told_as_one_and_never_less_is_missing(monkey
         Gap(10, 300, GapReason.STOPPED),
         *(Gap(n * 100 + 10, n * 100 + 100, GapReason.STOPPED) for n in (3, 4, 5)),
     )
+
+
+def test_what_the_receiver_did_not_take_is_read_from_the_telemetry_of_spans_alone():
+    telemetry = Telemetry()
+    assert Missed(*telemetry.not_taken("traces")) == Missed()
+    telemetry.refused.labels("traces", "grpc", "queue_full").inc(3)
+    telemetry.refused.labels("traces", "http", "disk_full").inc()
+    telemetry.refused.labels("logs", "grpc", "queue_full").inc(9)
+    telemetry.rejected_items.labels("traces", "span_id").inc(5)
+    telemetry.rejected_items.labels("metrics", "x").inc(9)
+    assert Missed(*telemetry.not_taken("traces")) == Missed(refused=4, rejected=5)
 
 
 def test_a_day_of_beats_is_one_interval():

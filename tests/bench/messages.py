@@ -149,7 +149,8 @@ def measure(show: Callable[[str, float, str], None], messages: int, keep: Path |
         show("message_log_bytes_per_message", sum(f.size_bytes for f in files["messages"]) / messages, "B")
         show("message_log_bytes_per_flow", sum(f.size_bytes for f in files["flows"]) / sum(f.rows for f in files["flows"]), "B")
         asked = {
-            "migration_check_10m": lambda: log.flows(window, 3600, MessageFilter(destinations=("orders",))),
+            "migration_check_10m": lambda: log.flows(window, 3600, MessageFilter(destinations=("orders",)), histograms=False),
+            "message_flows_by_hour_10m": lambda: log.flows(window, 3600, MessageFilter(destinations=("orders",))),
             "message_flows_by_day_10m": lambda: log.flows(window, 86_400),
             "message_flows_of_a_day_10m": lambda: log.flows(Window(window.until - 86_400, window.until), 60),
             "message_pairs_10m": lambda: log.pairings(window, OLD, NEW),

@@ -69,6 +69,13 @@ def test_histograms_of_delays_are_added_up_by_bucket(log):
     assert (row["delays"], row["delay_sum_seconds"]) == (8, 2.0)
 
 
+def test_without_histograms_everything_else_is_the_same(log):
+    put(log, (), [flow(0, 2, delays=2), flow(59, 3, message_schema_version="2"), flow(60, -1), flow(61, 4)])
+    with_them, without = log.flows(EVER, 3600), log.flows(EVER, 3600, histograms=False)
+    assert without.column("delay_buckets").null_count == without.num_rows
+    assert with_them.drop_columns(["delay_buckets"]) == without.drop_columns(["delay_buckets"])
+
+
 def test_flows_without_a_histogram_do_not_take_away_that_of_others(log):
     put(log, (), [flow(0, delay_buckets=None), flow(1, delay_buckets=[], role="consumer"), flow(2, delay_buckets=[3, *[0] * 12])])
     assert log.flows(EVER).column("delay_buckets").to_pylist() == [[3, *[0] * 12]]

@@ -68,10 +68,10 @@ class MessageReader:
                 self._opened.close()
                 self._opened = None
 
-    def flows(self, view: View, window: Window, seconds: int, wanted: MessageFilter) -> pa.Table:
-        """Give the FLOWS of a window, added up by so many seconds (whole minutes); 0 puts all of it into one."""
+    def flows(self, view: View, window: Window, seconds: int, wanted: MessageFilter, *, histograms: bool = True) -> pa.Table:
+        """Give the FLOWS of a window, added up by so many seconds (whole minutes); 0 puts all of it into one. `delay_buckets` is null where not asked for."""
         times = {"first_minute": math.floor(window.since / 60), "end_minute": math.ceil(window.until / 60), "minutes": math.ceil(seconds / 60) or _WHOLE_WINDOW}
-        query = load_folder("migration")["flow_buckets"]
+        query = load_folder("migration")["flow_buckets" if histograms else "flow_counts"]
         return conform(self._ask(query, view, ("flows",), times | {name: list(getattr(wanted, name)) for name in _LISTS}), FLOWS)
 
     def messages(self, view: View, window: Window, wanted: MessageFilter, max_rows: int) -> MessageRows:
