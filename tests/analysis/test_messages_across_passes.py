@@ -90,3 +90,14 @@ def test_duplicates_change_nothing(times):
     again = [replace(line, arrival=line.arrival + n * 7 * 10**9) for n in range(times + 1) for line in lines]
     log = kept(Spans(again), seconds=[5, 12, 19])
     assert sums(log.parts) == EVERYTHING
+
+
+def test_messages_that_cannot_be_looked_for_do_not_end_the_pass_and_are_a_gap(monkeypatch):
+    store = Arrivals(spans(*LINES))
+    store.message_log = log = Kept()
+    state = Watched(store, AnalysisSettings(settle_seconds=1))
+    monkeypatch.setattr(state.analysis._passes.messages, "_find", lambda _: 1 / 0)
+    state.at(5)
+    assert log.taken() == {}
+    assert state.counter("traced_detector_errors", detector="messages") == 1
+    assert [str(gap.reason) for gap in state.analysis.listening.capture().gaps][-1:] == ["dropped"]

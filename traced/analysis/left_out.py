@@ -33,8 +33,8 @@ class LeftOut:
         dropped[AnalysisLimit.MEASUREMENTS] = passes.losses.dropped
         for limit, number in dropped.items():
             self._telemetry.leave_out(limit, number - self._told[limit])
-        # what the graphs cannot hold is in the message log all the same
-        missing = dropped[AnalysisLimit.MAX_SPANS_PER_TRACE] + passes.messages.dropped
+        # what the graphs cannot hold, and what was forgotten before its publication came, is in the message log all the same
+        missing = dropped[AnalysisLimit.MAX_SPANS_PER_TRACE] + passes.messages.unread
         more, self._told_missing = missing - self._told_missing, missing
         self._told = dropped
         self._telemetry.dropped_edges.inc(edges.dropped - self._told_edges)

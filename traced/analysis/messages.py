@@ -60,6 +60,8 @@ class Messages:
         self._rules = rules
         self._queries = load_folder("analysis")
         self._fixed: dict[str, pa.Table] = {}
+        self.unread = 0
+        """Spans of passes in which messages could not be looked for."""
         self.memory = MessageMemory()
 
     @property
