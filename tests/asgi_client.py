@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from traced.api.app import build_app
 from traced.api.routes import api_routes
 from traced.api.sources import Sources
-from traced.metrics import expose
+from traced.metrics.exposition import expose
 from traced.pages.routes import page_routes
 
 DOCUMENTATION = {
@@ -27,8 +27,8 @@ DOCUMENTATION = {
 
 def app_over(views: FakeViews, bound_host: str = "127.0.0.1", **changed: Any) -> Starlette:
     """Build the whole application over one fake, parts of which may be exchanged by name."""
-    parts = dict.fromkeys(("findings", "graph", "messages", "traces", "status"), views) | {k: v for k, v in changed.items() if k != "queries"}
-    metrics = expose(CollectorRegistry(), parts["findings"], views, views, max_series=100, version="0.1.0")
+    parts = dict.fromkeys(("findings", "graph", "messages", "traces", "status", "migrations"), views) | {k: v for k, v in changed.items() if k != "queries"}
+    metrics = expose(CollectorRegistry(), parts["findings"], views, views, parts["migrations"], views, max_series=100, version="0.1.0")
     sources = Sources(**parts, queries=changed.get("queries", views), metrics=metrics)
     pages = page_routes(**parts, documentation=lambda _: DOCUMENTATION, clock=lambda: NOW)
     return build_app(api_routes(sources), pages, bound_host=bound_host)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from traced.errors import NotFoundError
 from traced.graph.suspects import group
+from traced.model.capture import Capture
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType, Durations, Edge, EdgeCounts, EdgeKey
 from traced.model.finding import Example, Finding
 from traced.model.message_edge import MessageCounts, MessageEdge, MessageEdgeKey
@@ -16,6 +17,7 @@ from traced.model.occurrence import Level, Occurrence, fingerprint_of
 from traced.model.query_result import QueryResult
 from traced.model.schema import LOGS, SPANS
 from traced.model.suspect import Suspects
+from traced.model.verdict import FoundMigration, MigrationReport
 from traced.model.views import DetectorHealth, Status, StoredTrace, StoreHealth, Tallies
 
 NOW = 1_760_000_000.0
@@ -228,6 +230,15 @@ class FakeViews:
         if name_or_sql == "absent":
             raise NotFoundError("there is no query 'absent'", error_code="query_not_found", next_safe_actions=("List them.",))
         return self.result
+
+    def reports(self) -> tuple[MigrationReport, ...]:
+        return ()
+
+    def found(self) -> tuple[FoundMigration, ...]:
+        return ()
+
+    def capture(self) -> Capture:
+        return Capture()
 
     def names(self) -> list[tuple[str, str, tuple[str, ...]]]:
         return [("service_calls", "Who calls whom?", ("service",))]

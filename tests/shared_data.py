@@ -13,7 +13,7 @@ import pytest
 
 from traced.cli.inputs import Inputs
 from traced.config import Settings
-from traced.daemon import AnalysisReport, analyze_requests
+from traced.file_analysis import AnalysisReport, analyze_requests
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 import threading
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,11 +13,7 @@ from traced import __version__
 from traced.analysis.capture import Missed
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
-from traced.analysis.message_history import MessageHistory
-from traced.analysis.messages import Messages
-from traced.analysis.outcome import Outcome
-from traced.analysis.passes import Passes
-from traced.analysis.settling import Settling
+from traced.analysis.wording import wording
 from traced.api.app import build_app
 from traced.api.http_protocol import ApiHttpProtocol
 from traced.api.routes import api_routes
@@ -31,28 +21,14 @@ from traced.api.sources import Sources
 from traced.config import Settings
 from traced.detectors import detectors, explain
 from traced.errors import ConfigurationError, TracedError
-from traced.findings.ledger import Ledger, Wording
-from traced.graph.losses import LossLedger
-from traced.graph.service_graph import as_edges, total
-from traced.graph.suspects import group
-from traced.graph.together import silent_callees
+from traced.findings.ledger import Ledger
 from traced.listening import AsgiServer, Endpoint
-from traced.metrics import expose
-from traced.model.batch import Batch, Receipt, Signal
-from traced.model.edge import Edge
-from traced.model.finding import Finding
-from traced.model.input import InputRequest
-from traced.model.measurement import Measurement
-from traced.model.message_edge import MessageEdge
-from traced.model.occurrence import Occurrence
+from traced.metrics.exposition import expose
+from traced.model.batch import Signal
 from traced.model.schema_rules import SchemaRules
 from traced.model.views import DetectorHealth, Status, StoreHealth
 from traced.pages.routes import page_routes
-from traced.receiver.decode import decode_logs, decode_traces
-from traced.receiver.measuring import decode_metrics
 from traced.receiver.receiver import Receiver
-from traced.receiver.wire import Limits
-from traced.store.message_log import MessageLog
 from traced.store.store import Store
 from traced.store.user_queries import UserQueries
 from traced.store.workbench import Workbench
@@ -80,19 +56,29 @@ class Daemon:
                 next_safe_actions=("Listen on 127.0.0.1, or allow it by name: TRACED_HTTP__ALLOW_BEYOND_LOOPBACK=true.",),
             )
         self.telemetry = Telemetry()
-        rules = SchemaRules.of(settings.configured_migrations())
+        migrations = settings.configured_migrations()
+        rules = SchemaRules.of(migrations)
         self.store = Store(settings.store, self.telemetry, rules.attribute_keys())
         self.ledger = Ledger(settings.findings, self.telemetry, wording())
         self.edges = EdgeHistory(settings.graph.max_edges, settings.graph.history_minutes)
         workbench = Workbench(spill=self.store.spill)
         self.analysis = Analysis(self.store, self.ledger, self.edges, settings.analysis, settings.graph, self.telemetry, workbench=workbench)
-        self.analysis.read_versions(rules)
+        self.analysis.watch(migrations)
         self.analysis.listening.watch(lambda: Missed(*self.telemetry.not_taken(Signal.TRACES)))
         self.receiver = Receiver(settings.receiver, self.store, self.telemetry, measurements=self.analysis.inbox)
-        metrics = expose(self.telemetry.registry, self.ledger, self.edges, self.analysis, max_series=settings.http.max_series, version=__version__)
+        metrics = expose(
+            self.telemetry.registry,
+            self.ledger,
+            self.edges,
+            self.analysis,
+            self.analysis.migrations,
+            self.analysis.listening,
+            max_series=settings.http.max_series,
+            version=__version__,
+        )
         self._queries = UserQueries(self.store, settings.query, lambda: (f.as_dict() for f in self.ledger.findings()))
-        sources = Sources(self.ledger, self.edges, self.analysis.messages, self.store, self, self._queries, metrics)
-        pages = page_routes(self.ledger, self.edges, self.analysis.messages, self.store, self, explain)
+        sources = Sources(self.ledger, self.edges, self.analysis.messages, self.store, self, self._queries, self.analysis.migrations, metrics)
+        pages = page_routes(self.ledger, self.edges, self.analysis.messages, self.store, self, self.analysis.migrations, explain)
         app = build_app(api_routes(sources), pages, bound_host=http.host, allowed_hosts=settings.http.allowed_hosts)
         self._http = AsgiServer(http, app, "http", ApiHttpProtocol)
         self._stopped = threading.Event()
@@ -235,161 +221,3 @@ class _Counts:
     def gauge(self, name: str) -> float:
         """Give a gauge without labels."""
         return self.sum(name)
-
-
-def wording() -> dict[str, Wording]:
-    """Give how each detector's findings are said."""
-    return {d.id: Wording(d.sentence, d.fix) for d in detectors()}
-
-
-# ---------------------------------------------------------------------- files
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisReport:
-    """What `traced analyze` found in files.
-
-    Attributes:
-        counts: the `input` object of the JSON answer.
-        services: names of the services that reported.
-        edges: the service graph.
-        message_edges: the message graph.
-        findings: worst first.
-        occurrences: every one, nothing sampled away.
-        message_log: what was published and taken; it lives as long as the report.
-    """
-
-    counts: dict[str, int]
-    services: tuple[str, ...]
-    edges: tuple[Edge, ...]
-    message_edges: tuple[MessageEdge, ...]
-    findings: tuple[Finding, ...]
-    occurrences: tuple[Occurrence, ...]
-    message_log: MessageLog
-
-    def as_dict(self, unreadable_lines: int = 0) -> dict[str, Any]:
-        """Give the answer of `analyze --format json`."""
-        traces: defaultdict[tuple[int, int], list[Occurrence]] = defaultdict(list)
-        for occurrence in self.occurrences:
-            traces[occurrence.trace_id].append(occurrence)
-        suspects = group(self.findings, silent_callees(traces.values()))
-        return {
-            "input": {**self.counts, "unreadable_lines": unreadable_lines},
-            "services": list(self.services),
-            "service_graph": {"edges": [edge.as_dict() for edge in self.edges]},
-            "message_graph": {"edges": [edge.as_dict() for edge in self.message_edges]},
-            "suspects": [suspect.as_dict() for suspect in suspects.ranked],
-            "not_grouped": suspects.not_grouped,
-            "findings": [finding.as_dict() for finding in self.findings],
-        }
-
-
-@dataclass(slots=True)
-class _Ingested:
-    """Running totals of what went into the temporary store, and what SDKs counted."""
-
-    received: Counter[str] = field(default_factory=Counter)
-    rejected: int = 0
-    repeated: int = 0
-    undecodable: int = 0
-    measured: list[Measurement] = field(default_factory=list)
-
-    def add(self, batch: Batch, receipt: Receipt) -> None:
-        self.received[str(batch.signal)] += receipt.stored
-        if batch.signal is Signal.TRACES:
-            self.rejected += sum(batch.rejected.values())
-            self.repeated += receipt.repeated
-
-
-def analyze_requests(requests: Iterable[InputRequest], settings: Settings, on_error: Any = None) -> AnalysisReport:
-    """Analyse export requests from files: the same decoder, store, graph and detectors as the daemon's, without ports.
-
-    The input is taken as complete: nothing waits for late spans.
-
-    Args:
-        requests: in any order.
-        settings: of the rooms; where the store lies is chosen here, in a temporary directory that is removed.
-        on_error: called with (request, error) for a request that cannot be decoded; the others still count.
-    """
-    telemetry = Telemetry()
-    with tempfile.TemporaryDirectory(prefix="traced-analyze-") as directory:
-        changes = {"data_dir": Path(directory), "durable": False, "max_disk_fraction": 1.0, "seal_after_spans": 500_000}
-        keys = SchemaRules.of(settings.configured_migrations()).attribute_keys()
-        store = Store(settings.store.model_copy(update=changes), telemetry, keys)
-        store.open()
-        try:
-            ingested = _ingest(requests, store, settings, on_error)
-            return _look(store, settings, telemetry, ingested)
-        finally:
-            store.close()
-
-
-def _ingest(requests: Iterable[InputRequest], store: Store, settings: Settings, on_error: Any) -> _Ingested:
-    ingested = _Ingested()
-    limits = Limits(max_items=settings.receiver.max_items_per_request)
-    for request in requests:
-        try:
-            if request.signal is Signal.METRICS:
-                ingested.measured += decode_metrics(request.body, limits).points
-                continue
-            batch = (decode_traces if request.signal is Signal.TRACES else decode_logs)(request.body, limits)
-        except TracedError as error:
-            ingested.undecodable += 1
-            if on_error is not None:
-                on_error(request, error)
-            continue
-        ingested.add(batch, store.accept(batch).result())
-    return ingested
-
-
-def _look(store: Store, settings: Settings, telemetry: Telemetry, ingested: _Ingested) -> AnalysisReport:
-    # nothing is left out: what a limit dropped could be the very finding that `--fail-on` waits for
-    unbounded = settings.findings.model_copy(update={"max_findings": 2**62, "max_occurrences": 2**62})
-    ledger = Ledger(unbounded, telemetry, wording())
-    occurrences: list[Occurrence] = []
-    message_log = MessageLog(settings.store, telemetry)
-    counted = []
-    messages = MessageHistory(2**62, 2**62)
-    services: set[str] = set()
-    traces = 0
-    for outcome in _passes(store, settings, telemetry, ingested.measured):
-        gone = outcome.withdrawn | outcome.judged
-        occurrences = [*(o for o in occurrences if o.key not in gone), *outcome.occurrences]
-        counted.append(outcome.edges)
-        messages.add(outcome.messages, outcome.flows)
-        message_log.add(outcome.messages, outcome.flows)
-        services |= outcome.services
-        traces += outcome.complete + outcome.incomplete
-        ledger.record(outcome.occurrences, outcome.again, outcome.failed, time.time(), outcome.withdrawn, outcome.judged)
-    counts = {
-        "spans": ingested.received["traces"],
-        "traces": traces,
-        "logs": ingested.received["logs"],
-        "rejected_spans": ingested.rejected,
-        "duplicate_spans": ingested.repeated,
-        "data_points": len(ingested.measured),
-    }
-    graphs = as_edges(total(counted)), messages.message_edges(None, None)
-    return AnalysisReport(counts, tuple(sorted(services)), *graphs, ledger.findings(), tuple(occurrences), message_log)
-
-
-def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: list[Measurement]) -> Iterator[Outcome]:
-    """Go through everything; in more than one slice, a first round only learns, so that the order of the input does not matter."""
-    workbench = Workbench(spill=store.spill)
-    forever = 2**62
-    passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis, None)
-    passes.messages = Messages(workbench, SchemaRules.of(settings.configured_migrations()))
-    passes.losses = LossLedger(len(measured) + 1)
-    passes.losses.learn(measured)
-    end = store.visible_until
-    arrivals = store.arrival_slices(end, settings.analysis.max_spans_per_pass)
-    rounds = (True, False) if len(arrivals) > 1 else (False,)
-    for learn_only in rounds:
-        analysis = settings.analysis
-        settling = Settling(store, workbench, forever, analysis.late_window_traces, forever, max_spans_per_trace=analysis.max_spans_per_trace)
-        for until in arrivals:
-            outcome = passes.run(settling.advance(until, end), time.time(), learn_only=learn_only)
-            if not learn_only:
-                yield outcome
-    yield passes.finish()
-    workbench.close()

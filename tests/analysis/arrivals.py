@@ -14,9 +14,9 @@ from spans import EPOCH, Spans, repeat_row, spans, window_row
 
 from traced.analysis.edge_history import EdgeHistory
 from traced.analysis.loop import Analysis
+from traced.analysis.wording import wording
 from traced.config import AnalysisSettings, FindingsSettings, GraphSettings, StoreSettings
-from traced.detectors import detectors
-from traced.findings.ledger import Ledger, Wording
+from traced.findings.ledger import Ledger
 from traced.model.schema import REPEATS
 from traced.model.views import Tallies
 from traced.store.message_log import MessageLog
@@ -116,8 +116,7 @@ class Watched:
     def begin(self) -> None:
         """Begin a run: a fresh analysis that takes up where the saved state says."""
         self.telemetry = Telemetry()
-        wording = {d.id: Wording(d.sentence, d.fix) for d in detectors()}
-        self.ledger = Ledger(self.findings_settings, self.telemetry, wording)
+        self.ledger = Ledger(self.findings_settings, self.telemetry, wording())
         self.edges = EdgeHistory(1000, 60)
         clock = lambda: EPOCH / 1e9 + self.now  # noqa: E731
         self.analysis = Analysis(self.store, self.ledger, self.edges, self.settings, GraphSettings(), self.telemetry, clock)  # type: ignore[arg-type]

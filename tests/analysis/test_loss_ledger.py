@@ -11,9 +11,10 @@ from metric_requests import dropped, request
 from spans import EPOCH, many, spans
 
 from traced.analysis.inbox import Inbox
+from traced.analysis.wording import wording
 from traced.config import FindingsSettings, load
-from traced.daemon import analyze_requests, wording
 from traced.detectors.orphan_span import fix, sentence
+from traced.file_analysis import analyze_requests
 from traced.findings.ledger import Ledger
 from traced.model.batch import Signal
 from traced.model.input import InputRequest
@@ -84,7 +85,7 @@ def test_every_reason_has_its_words_and_its_fix() -> None:
 
 def test_without_measurements_nothing_is_different() -> None:
     (plain,) = look().found("orphan_span").values()
-    assert (plain.confidence, plain.cause) == (0.97, "upstream_loss")
+    assert (plain.confidence, plain.cause) == (0.99, "upstream_loss")
     assert not [name for name in plain.context if name.startswith("lost")]
     assert sentence(plain, 1).endswith(": a span of web was lost.")
 
@@ -108,7 +109,7 @@ def test_a_finding_says_what_is_known_at_the_second_look() -> None:
     assert (before.fingerprint, before.count, after.count) == (after.fingerprint, 1, 1)
     assert "dropped 412 spans" not in before.message
     assert "dropped 412 spans" in after.message
-    assert (before.confidence, after.confidence) == (0.97, 0.99)
+    assert (before.confidence, after.confidence) == (0.99, 0.99)
     ledger.record([], trace, frozenset(), NOW + 120)
     assert [f for f in ledger.findings() if f.id == "orphan_span"] == []
 

@@ -97,7 +97,7 @@ def world() -> World:
 @pytest.fixture
 def url(world: World) -> Iterator[str]:
     everything = cast("Any", world)
-    app = build_app(api_routes(Sources(*[everything] * 7)), bound_host="127.0.0.1")
+    app = build_app(api_routes(Sources(*[everything] * 8)), bound_host="127.0.0.1")
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, args=([listener],))

@@ -36,7 +36,7 @@ from traced.model.finding import Finding
 from traced.model.input import InputRequest
 from traced.model.occurrence import Level, Occurrence
 
-COMMANDS = {"serve", "demo", "analyze", "send", "findings", "explain", "graph", "query"}
+COMMANDS = {"serve", "demo", "analyze", "send", "findings", "explain", "graph", "migration", "query"}
 SPAN_LINE = '{"resourceSpans": []}\n'
 
 
@@ -66,13 +66,15 @@ class Report:
             "services": ["ca\x1b[31mrt"],
             "service_graph": {"edges": []},
             "message_graph": {"edges": []},
+            "migrations": [],
+            "found_migrations": [],
             "findings": [one.as_dict() for one in self.findings],
         }
 
 
 @pytest.fixture
 def analysis(monkeypatch: pytest.MonkeyPatch) -> Callable[[Report], Report]:
-    """Stand in for `traced.daemon.analyze_requests`."""
+    """Stand in for `traced.file_analysis.analyze_requests`."""
 
     def standing_in(report: Report) -> Report:
         def analyze_requests(requests: Iterable[InputRequest], settings: Any, on_error: Callable[[InputRequest, TracedError], None]) -> Report:
@@ -84,9 +86,9 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> Callable[[Report], Report]:
                     report.requests.append(request)
             return report
 
-        module = types.ModuleType("traced.daemon")
+        module = types.ModuleType("traced.file_analysis")
         module.__dict__["analyze_requests"] = analyze_requests
-        monkeypatch.setitem(sys.modules, "traced.daemon", module)
+        monkeypatch.setitem(sys.modules, "traced.file_analysis", module)
         return report
 
     return standing_in

@@ -15,10 +15,16 @@ from prometheus_client.metrics_core import Metric
 import traced.telemetry
 from traced.config import HttpSettings
 from traced.detectors import detector_ids
-from traced.metrics import MAX_LABEL_CHARACTERS, OTHER, SnapshotCollector, TallyCollector, expose
+from traced.metrics.collectors import SnapshotCollector, TallyCollector
+from traced.metrics.exposition import expose
+from traced.metrics.migrations import MigrationCollector
+from traced.metrics.series import MAX_LABEL_CHARACTERS, OTHER
 from traced.model.batch import Signal
+from traced.model.capture import Capture, GapReason
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType
 from traced.model.measurement import LOSSES
+from traced.model.messages import Role
+from traced.model.migration import Gate, Verdict
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
 from traced.receiver.refusals import RefusalReason, Transport
@@ -48,14 +54,22 @@ class NothingYet:
     def tallies(self) -> Tallies:
         return Tallies()
 
+    def reports(self) -> tuple[()]:
+        return ()
+
+    def capture(self) -> Capture:
+        return Capture()
+
 
 def shown() -> list[Shown]:
     """Give every metric, in the order of `/metrics`."""
     telemetry, nothing = Telemetry(), NothingYet()
     labels = {m._name: m._labelnames for m in vars(telemetry).values() if isinstance(m, MetricWrapperBase)}
     snapshots = SnapshotCollector(nothing, nothing, nothing, max_series=10, version="")
-    labels |= {m.name: m._labelnames for m in (*snapshots.describe(), *TallyCollector(nothing).describe())}
-    exposition = expose(telemetry.registry, nothing, nothing, nothing, max_series=10, version="")
+    labels |= {
+        m.name: m._labelnames for m in (*snapshots.describe(), *TallyCollector(nothing).describe(), *MigrationCollector(nothing, nothing, 10).describe())
+    }
+    exposition = expose(telemetry.registry, *[nothing] * 5, max_series=10, version="")
     return list(_lines(exposition._collector.collect(), labels))
 
 
@@ -77,7 +91,8 @@ LABELS = {
     "reason": (
         f"of `traced_receiver_refused_total`: {_code(RefusalReason)}; of rejected and altered items: what was wrong, or what was changed; "
         f"of `traced_store_dropped_files_total`: `age`, `size`; of `traced_store_message_log_lost_rows_total`: {_code(LogLoss)}: too old, too much, a disk "
-        "that could not be written, a damaged file; of `traced_reported_span_losses_total`: the error that the sender names"
+        "that could not be written, a damaged file; of `traced_reported_span_losses_total`: the error that the sender names; "
+        f"of `traced_capture_last_gap_timestamp_seconds`: {_code(GapReason)}"
     ),
     "table": f"{_code(LogTable)}: what the rows of the message log are",
     "content": "`equal` or `conflicting`: whether the span that came again differs from the stored one",
@@ -94,6 +109,11 @@ LABELS = {
     "server": "who is called",
     "connection_type": f"{_code(c for c in ConnectionType if c)}; empty for a call between two services",
     "version": "of traced",
+    "migration": "its name in the configuration",
+    "role": f"{_code(Role)}: on which side of the schema the service is",
+    "message_schema_version": "as the spans say it; empty where it is not known, `other` beyond the first twenty of a migration",
+    "gate": _code(Gate),
+    "verdict": _code(Verdict),
     "metric": "the metric whose label sets were over the limit",
 }
 
@@ -116,7 +136,7 @@ def limits() -> Iterator[tuple[str, str, str]]:
 INTRODUCTION = f"""# Metrics
 
 `GET /metrics` on the port for people and machines (4320 by default) answers in Prometheus' text format, or in OpenMetrics where the
-Accept header asks for it. A scrape reads snapshots in memory; it never asks the store.
+Accept header asks for it. A scrape reads snapshots in memory; only where a migration is configured the message log is asked, once a minute at most.
 
 Names that senders choose become labels only after cleaning (no control characters, no markup, at most {MAX_LABEL_CHARACTERS} characters), and
 only so many of them: a metric shows at most `http.max_series` label sets ({HttpSettings().max_series:,} by default). What is over it is summed

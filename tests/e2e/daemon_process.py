@@ -59,11 +59,20 @@ class DaemonProcess:
         data_dir: where it keeps its data.
     """
 
-    def __init__(self, data_dir: Path, *, settle_seconds: float = 1.0, environment: dict[str, str] | None = None, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        settle_seconds: float = 1.0,
+        environment: dict[str, str] | None = None,
+        log: Path | None = None,
+        config: Path | None = None,
+    ) -> None:
         """Start it and wait for its ready line; its log goes to a file, by default beside the data."""
         self.data_dir = data_dir
         self._log = log or data_dir.with_name(f"{data_dir.name}.log")
         command = [*TRACED, "serve", *FREE_PORTS, "--data-dir", str(data_dir), "--settle-seconds", str(settle_seconds)]
+        command += ["--config", str(config)] if config is not None else []
         with self._log.open("ab") as stderr:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=ENVIRONMENT | (environment or {}))
         assert self.process.stdout is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from shared_data import analyzed, edges, found, levels, mutate, needs_data, truth
 
-from traced.daemon import AnalysisReport
+from traced.file_analysis import AnalysisReport
 from traced.model.edge import EdgeKey
 from traced.model.span import span_id_hex, trace_id_hex
 

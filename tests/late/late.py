@@ -17,7 +17,7 @@ from eval.damages import DAMAGES
 from eval.worlds import world
 
 from traced.config import Settings
-from traced.daemon import analyze_requests
+from traced.file_analysis import analyze_requests
 from traced.model.batch import Signal
 from traced.model.input import InputRequest
 from traced.model.occurrence import Occurrence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,15 +17,18 @@ from traced.analysis.left_out import LeftOut
 from traced.analysis.listening import Listening
 from traced.analysis.message_history import NO_MESSAGES, MessageHistory
 from traced.analysis.messages import Messages
+from traced.analysis.migrations import Known, Migrations
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.analysis.revisits import Revisits
 from traced.analysis.settling import Settling
+from traced.analysis.slices import Slices
 from traced.config import AnalysisSettings, GraphSettings
 from traced.detectors import detectors
 from traced.findings.ledger import Ledger
 from traced.model.capture import GapReason
 from traced.model.losses import ServiceAccount
+from traced.model.migration import Migration
 from traced.model.schema_rules import SchemaRules
 from traced.model.views import Tallies
 from traced.store.store import Store
@@ -37,9 +40,6 @@ log = structlog.get_logger(__name__)
 _SAVES_SHARE: Final = 20
 """Saving takes at most such a part of the time: after each pass where there is little, more rarely where there is much."""
 _MAX_FAILURES: Final = 10
-_FIRST_SLICE_NANOS: Final = 10_000_000_000
-_SMALLEST_SLICE_NANOS: Final = 100_000_000
-_LONGEST_SLICE_NANOS: Final = 600_000_000_000
 _ATTEMPTS: Final = 3
 """So often a pass, or a part of telling what it found, may fail before it is given up."""
 _MAX_SERVICES: Final = 10_000
@@ -83,8 +83,9 @@ class Analysis:
         self.inbox = Inbox()
         self._message_log = store.message_log
         self.listening = Listening(store, self._message_log)
+        self.watch(())
         self._settle_nanos = int(settings.settle_seconds * 1e9)
-        self._slice = _FIRST_SLICE_NANOS
+        self._slices = Slices(settings.max_spans_per_pass, lambda since, until: len(store.trace_ids_between(since, until)[0]))
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self._saved_at = self._save_takes = 0.0
@@ -102,9 +103,10 @@ class Analysis:
 
     # ------------------------------------------------------------------ life
 
-    def read_versions(self, rules: SchemaRules) -> None:
-        """Read the versions of messages' schemas by some rules; to be called before `restore` and `start`."""
-        self._passes.messages = Messages(self._workbench, rules)
+    def watch(self, migrations: Iterable[Migration]) -> None:
+        """Judge migrations, and read the versions of messages as they say; to be called before `restore` and `start`."""
+        self.migrations = Migrations(migrations, self._message_log, Known(self.listening.capture, lambda: self.analyzed_until), self._store)
+        self._passes.messages = Messages(self._workbench, SchemaRules.of(self.migrations.configured))
 
     def start(self) -> None:
         """Take up where an earlier run stopped, and start the thread."""
@@ -118,6 +120,7 @@ class Analysis:
             StoreError: what is kept of messages cannot be brought to where the analysis goes on.
         """
         self.listening.begin(self._clock())
+        self.migrations.restore()
         state = self._store.load_state(_STATE)
         taken_up = state is not None and self._take_up(state)
         manifest = state.get("message_log") if isinstance(state, dict) else None
@@ -149,6 +152,7 @@ class Analysis:
             self.messages.load(state["messages"])
         self._spans = Counter({str(name): int(number) for name, number in state["spans"].items()})
         self.traces_analyzed = int(state.get("traces", 0))
+        self.migrations.counts.load(state.get("migrations", ()))
         self._passes.restore(state["learned"])
         self.accounts = self._passes.losses.accounts(_MAX_ACCOUNTS)
         self._edges.explain(self._passes.meaning())
@@ -175,6 +179,7 @@ class Analysis:
             self._unsaved |= self._message_log.changed
             if self._unsaved and not self._untold and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
                 self._save()
+            self.migrations.turn()
             if not behind:
                 self._closing.wait(self._settings.interval_seconds)
 
@@ -207,7 +212,7 @@ class Analysis:
                 self._give_up()
                 self._untold.popleft()
             return
-        self._slice = max(_SMALLEST_SLICE_NANOS, self._slice // 4)
+        self._slices.shorten()
         if self._attempts:
             self._settling.undo()
         elif self._settling.pending:
@@ -234,7 +239,7 @@ class Analysis:
             self._settling.skip_to(target)
             self._decide_waiting(now, target)
             return False
-        until = self._until(cut, target if first is None else first, target) if target > cut else cut
+        until = self._slices.until(cut, target if first is None else first, target) if target > cut else cut
         with self._telemetry.analysis_pass_seconds.time():
             settled = self._settling.advance(until, until + self._settle_nanos)
             outcome = self._passes.run(settled, now, until)
@@ -259,18 +264,6 @@ class Analysis:
         if self._passes.waiting.due(until):
             self._publish(self._passes.waited(until), now, until)
 
-    def _until(self, cut: int, first: int, target: int) -> int:
-        """Choose how far the next pass goes, so that it reads at most about max_spans_per_pass; the next slice begins where this one does."""
-        limit = self._settings.max_spans_per_pass
-        begin = max(first, cut)
-        until = min(target, begin + self._slice)
-        while (spans := len(self._store.trace_ids_between(cut, until)[0])) > limit and until - begin > _SMALLEST_SLICE_NANOS:
-            self._slice = max(_SMALLEST_SLICE_NANOS, (until - begin) // 2)
-            until = begin + self._slice
-        if spans < limit // 4:
-            self._slice = min(_LONGEST_SLICE_NANOS, self._slice * 2)
-        return until
-
     def _publish(self, outcome: Outcome, now: float, until: int) -> None:
         """Tell what a pass found, and then take what it looked at as looked at; each part is done once, also where a later one fails."""
         self._attempts = 0
@@ -278,6 +271,7 @@ class Analysis:
         self._untold.extend(
             (
                 lambda: self._log_messages(outcome, since, until),
+                lambda: self.migrations.learn(outcome.flows, self._passes.reporting, self._passes.absences.parts.in_parts()),
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
                 lambda: self.messages.add(outcome.messages, outcome.flows),
@@ -335,8 +329,9 @@ class Analysis:
         return self._tallies
 
     def _counted(self) -> Tallies:
-        lost = dict(self._passes.losses.counted)
-        return replace(self._ledger.tallies(), spans_analyzed=self.spans_analyzed(), edges=self._edges.totals(), reported_losses=lost)
+        lost, migrated = dict(self._passes.losses.counted), dict(self.migrations.counts.shown)
+        counted, edges = self.spans_analyzed(), self._edges.totals()
+        return replace(self._ledger.tallies(), spans_analyzed=counted, edges=edges, reported_losses=lost, migration_messages=migrated)
 
     def spans_analyzed(self) -> dict[str, int]:
         """Give spans analysed by service, each once."""
@@ -390,6 +385,7 @@ class Analysis:
             "ledger": self._ledger.dump(),
             "edges": self._edges.dump(),
             "messages": self.messages.dump(),
+            "migrations": self.migrations.counts.dump(),
         }
 
 

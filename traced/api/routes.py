@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from traced.api import migrations
 from traced.api.answers import json_response
 from traced.api.openapi import OPENAPI
 from traced.api.sources import Sources
@@ -51,6 +52,9 @@ def api_routes(sources: Sources) -> list[Route]:
         Route("/api/v1/findings", api.findings),
         Route("/api/v1/findings/{fingerprint}", api.finding),
         Route("/api/v1/graph", api.graph),
+        Route("/api/v1/migrations", api.migrations),
+        Route("/api/v1/migrations/{name}", api.migration),
+        Route("/api/v1/migrations/{name}/check", api.check, methods=["POST"]),
         Route("/api/v1/traces/{trace_id}", api.trace),
         Route("/api/v1/status", api.status),
         Route("/api/v1/queries", api.queries),
@@ -160,6 +164,19 @@ class _Api:
                 "findings": [occurrence.as_evidence() for occurrence in self._sources.findings.of_trace(trace_id)],
             },
         )
+
+    async def migrations(self, _: Request) -> Response:
+        """Answer how all migrations stand."""
+        return json_response(await self._store(partial(migrations.migrations, self._sources.migrations)))
+
+    async def migration(self, request: Request) -> Response:
+        """Answer how one migration stands."""
+        return json_response(await self._store(partial(migrations.migration, self._sources.migrations, request.path_params["name"])))
+
+    async def check(self, request: Request) -> Response:
+        """Answer the verdict of a gate, and remember that it was asked for."""
+        body = await _body(request)
+        return json_response(await self._store(partial(migrations.check, self._sources.migrations, request.path_params["name"], body)))
 
     async def status(self, _: Request) -> Response:
         """Answer how the daemon is."""

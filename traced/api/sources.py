@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from traced.model.views import FindingsView, GraphView, MessageGraphView, QueryView, StatusView, TraceView
+from traced.model.views import FindingsView, GraphView, MessageGraphView, MigrationView, QueryView, StatusView, TraceView
 
 
 class MetricsView(Protocol):
@@ -26,4 +26,5 @@ class Sources:
     traces: TraceView
     status: StatusView
     queries: QueryView
+    migrations: MigrationView
     metrics: MetricsView

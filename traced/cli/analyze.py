@@ -19,7 +19,7 @@ from traced.errors import ConfigurationError, OutputUnwritableError
 
 if TYPE_CHECKING:
     from traced.cli.inputs import Inputs
-    from traced.daemon import AnalysisReport
+    from traced.file_analysis import AnalysisReport
     from traced.model.occurrence import Occurrence
 
 MAX_ROWS = 200
@@ -74,7 +74,7 @@ def analyze_files(paths: list[str], config: Path | None) -> tuple[AnalysisReport
 
     from traced.cli import logs  # noqa: PLC0415 - `traced --help` needs none of these
     from traced.cli.inputs import Inputs as Files  # noqa: PLC0415
-    from traced.daemon import analyze_requests  # noqa: PLC0415
+    from traced.file_analysis import analyze_requests  # noqa: PLC0415
 
     logs.configure(logging.WARNING)
     inputs = Files(paths, say, max_items=settings.receiver.max_items_per_request)
@@ -120,6 +120,7 @@ def _print(result: dict[str, Any]) -> None:
         print_suspects(result)
     print_edges(result["service_graph"]["edges"])
     print_message_edges(result["message_graph"]["edges"])
+    print_migrations(result)
     write_lines(["", f"{len(found)} findings" if found else "no findings"])
     for finding in found[:MAX_ROWS]:
         print_finding(finding)
@@ -154,6 +155,16 @@ def _message_cells(edge: dict[str, Any]) -> list[object]:
     below = edge["delay"]["p99_below_seconds"]
     ends = (edge["producer"], edge["destination"], edge["consumer"], edge["consumer_group"], edge["system"])
     return [*(end or "-" for end in ends), edge["published"], messages, edge["errors"], edge["lag"], None if below is None else f"{below:g} s"]
+
+
+def print_migrations(result: dict[str, Any]) -> None:
+    """Print how migrations stand, and others that were found."""
+    for one in result["migrations"]:
+        write_text(f"\nmigration {one['name']}: {one['phase']}")
+        write_text("\n".join(f"  {gate['gate']}: {gate['sentence']}" for gate in one["gates"]))
+    for found in result["found_migrations"]:
+        write_text(f"\nnot configured: {found['detail']}. To watch it, add below `migrations:`")
+        write_text(found["configuration"])
 
 
 def print_finding(finding: dict[str, Any]) -> None:

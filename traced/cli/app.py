@@ -18,7 +18,7 @@ from typing import Annotated, Final
 import typer
 
 from traced import __version__
-from traced.cli import analyze, demo, explain, findings, graph, query, send, serve
+from traced.cli import analyze, demo, explain, findings, graph, migration, query, send, serve
 from traced.cli.output import OutputClosedError, say, write_json
 from traced.errors import ConfigurationError, InputUnreadableError, OutputUnwritableError, PortTakenError, StoreError, TracedError, UnreachableError
 
@@ -47,6 +47,7 @@ app.command("findings")(findings.findings)
 app.command("explain")(explain.explain)
 app.command("graph")(graph.graph)
 app.command("query")(query.query)
+app.add_typer(migration.migration, name="migration")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

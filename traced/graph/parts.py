@@ -120,6 +120,11 @@ class Parts:
             self._verdicts[service] = _verdict(self._events.of(service))
         return self._verdicts[service]
 
+    def in_parts(self) -> frozenset[str]:
+        """Name the services whose traces are kept in parts, so that no probability says how many of them are seen."""
+        services = {place[1:] for place in self._events.services()}
+        return frozenset(service for service in services if KEPT in (self.kept(service), self.kept(called=service)))
+
     # ------------------------------------------------------------------ across restarts
 
     def dump(self) -> dict[str, Any]:

@@ -5,18 +5,22 @@ Everything but `TraceView` and `QueryView` answers from immutable snapshots in m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from traced.model.capture import Capture
 from traced.model.edge import Edge
 from traced.model.finding import Finding, timestamp
 from traced.model.losses import ServiceAccount
 from traced.model.message_edge import MessageEdge
+from traced.model.migration import Gate, VerdictRecord
 from traced.model.occurrence import Occurrence
 from traced.model.query_result import QueryResult
 from traced.model.suspect import Suspects
+from traced.model.verdict import Acceptance, FoundMigration, GateVerdict, MigrationReport
 
 
 class FindingsView(Protocol):
@@ -225,6 +229,50 @@ class StatusView(Protocol):
         ...
 
 
+class CaptureView(Protocol):
+    """When the daemon listened."""
+
+    def capture(self) -> Capture:
+        """Give the intervals, and the gaps in them; cheap."""
+        ...
+
+
+class MigrationView(Protocol):
+    """Dual-publish migrations; may read files, so it must not run on an event loop."""
+
+    def reports(self) -> tuple[MigrationReport, ...]:
+        """Give how each configured migration stands, perhaps as it was a minute ago."""
+        ...
+
+    def found(self) -> tuple[FoundMigration, ...]:
+        """Give schemas that flow side by side, of which no configuration speaks."""
+        ...
+
+    def report(self, name: str) -> MigrationReport:
+        """Give how one migration stands now.
+
+        Raises:
+            NotFoundError: no migration of this name is configured.
+        """
+        ...
+
+    def check(self, name: str, gate: Gate, accepted: Sequence[Acceptance]) -> GateVerdict:
+        """Give the verdict of one gate now, and remember that it was asked for.
+
+        Raises:
+            NotFoundError: no migration of this name is configured.
+        """
+        ...
+
+    def history(self, name: str) -> tuple[VerdictRecord, ...]:
+        """Give the verdicts of one migration that are remembered, the oldest first.
+
+        Raises:
+            NotFoundError: no migration of this name is configured.
+        """
+        ...
+
+
 class QueryView(Protocol):
     """Named queries, and a user's own SQL; slow, so it must not run on an event loop."""
 
@@ -252,6 +300,7 @@ class Tallies:
         spans_analyzed: service to spans analysed, each once.
         edges: the service graph with counts that only grow; those with unpaired spans only are among them.
         reported_losses: (service, quantity, reason) to spans that SDKs and Collectors say they lost.
+        migration_messages: (migration, role, service, version) to sampled messages.
     """
 
     occurrences: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
@@ -260,6 +309,7 @@ class Tallies:
     spans_analyzed: dict[str, int] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     reported_losses: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    migration_messages: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
 
 
 class TallyView(Protocol):

@@ -16,10 +16,11 @@ from starlette.staticfiles import StaticFiles
 
 from traced.errors import InvalidRequestError, NotFoundError, OverloadedError, TracedError
 from traced.model.span import parse_trace_id, trace_id_hex
-from traced.model.views import FindingsView, GraphView, MessageGraphView, StatusView, TraceView
+from traced.model.views import FindingsView, GraphView, MessageGraphView, MigrationView, StatusView, TraceView
 from traced.pages.home import home, messages
 from traced.pages.logs import MAX_ROWS as MAX_LOGS
 from traced.pages.logs import logs_of
+from traced.pages.migrations import migrations_page
 from traced.pages.rendering import HERE, page
 from traced.pages.tree import MAX_SPANS, tree_of
 
@@ -38,6 +39,7 @@ def page_routes(
     messages: MessageGraphView,
     traces: TraceView,
     status: StatusView,
+    migrations: MigrationView,
     documentation: Documentation,
     *,
     clock: Callable[[], float] = time.time,
@@ -50,14 +52,16 @@ def page_routes(
         messages: the message graph.
         traces: one trace out of the store.
         status: the daemon's health.
+        migrations: how they stand.
         documentation: what a detector means and how to fix what it finds.
         clock: the present in unix seconds.
     """
-    pages = _Pages(findings, graph, messages, traces, status, documentation, clock)
+    pages = _Pages(findings, graph, messages, traces, status, migrations, documentation, clock)
     return [
         Route("/", pages.home),
         Route("/findings/{fingerprint}", pages.finding),
         Route("/traces/{trace_id}", pages.trace),
+        Route("/migrations", pages.migrations),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
     ]
 
@@ -72,6 +76,7 @@ class _Pages:
         messages: MessageGraphView,
         traces: TraceView,
         status: StatusView,
+        migrations: MigrationView,
         documentation: Documentation,
         clock: Callable[[], float],
     ) -> None:
@@ -80,6 +85,7 @@ class _Pages:
         self._messages = messages
         self._traces = traces
         self._status = status
+        self._migrations = migrations
         self._documentation = documentation
         self._clock = clock
         self._threads = anyio.CapacityLimiter(THREADS)
@@ -117,6 +123,10 @@ class _Pages:
                 next_safe_actions=("See the open ones on the first page; this one may have been resolved.",),
             )
         return page("finding.html", {"finding": found, "documentation": self._documentation(found.id) or {}})
+
+    async def migrations(self, request: Request) -> Response:
+        """Show how all migrations stand."""
+        return await self._show(request, lambda: page("migrations.html", migrations_page(self._migrations)))
 
     async def trace(self, request: Request) -> Response:
         """Show one trace: its spans as an indented list, and its log records."""

@@ -1,75 +1,21 @@
-"""Findings and the service graph to Prometheus, computed at scrape time from immutable snapshots; the store is never asked.
-
-The graph has Tempo's names, so that Grafana draws it. Names that senders chose become labels only after cleaning, and
-only so many of them: what is over the limit is summed into `__other__`, never lost.
-"""
+"""Collectors of findings, of the service graph, and of counters whose labels come from the data; the store is never asked."""
 
 from __future__ import annotations
 
-import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from traced.metrics.series import OTHER, Labels, SeriesLimit, clean_label
 from traced.model.edge import DURATION_BUCKETS_SECONDS, Durations, EdgeCounts
 from traced.model.views import FindingsView, TallyView
 
-OTHER: Final = "__other__"
-"""The label value under which everything over the series limit is summed."""
-MAX_LABEL_CHARACTERS: Final = 128
-
 _FINDING_LABELS: Final = ("finding", "level", "service", "peer", "cause")
-_CHOSEN_BY_SENDERS: Final = frozenset({"service", "peer"})
 _EDGE_LABELS: Final = ("client", "server", "connection_type")
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_MARKUP: Final = str.maketrans(dict.fromkeys("<>&\"'", "_"))
 _BOUNDS: Final = (*(str(bound) for bound in DURATION_BUCKETS_SECONDS), "+Inf")
-
-Labels = tuple[str, ...]
-T = TypeVar("T")
-
-
-def clean_label(text: str) -> str:
-    """Make any text safe as a label value: valid UTF-8, no control or bidi characters, no markup, at most 128 characters.
-
-    A lone surrogate would end the whole scrape, and label values were the way of stored XSS into more than one UI.
-    """
-    whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-    if not (whole.isascii() and whole.isprintable()):
-        whole = "".join(c for c in whole if c not in _BIDI and unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"})
-    return whole.translate(_MARKUP)[:MAX_LABEL_CHARACTERS]
-
-
-class SeriesLimit:
-    """Lets the first `max_series` label sets of a metric through and sums the others into `__other__`.
-
-    Who was let through once stays: a counter whose label set moved to `__other__` and back would seem to restart.
-    """
-
-    def __init__(self, max_series: int) -> None:
-        self._max_series = max_series
-        self._admitted: set[Labels] = set()
-        self._lock = threading.Lock()
-
-    def apply(self, series: dict[Labels, T], plus: Callable[[T, T], T]) -> tuple[dict[Labels, T], int]:
-        """Give the series with the surplus summed up, and how many label sets that was."""
-        kept: dict[Labels, T] = {}
-        dropped = 0
-        with self._lock:
-            for labels, value in series.items():
-                if len(self._admitted) < self._max_series:
-                    self._admitted.add(labels)
-                if labels not in self._admitted:
-                    dropped += 1
-                shown = labels if labels in self._admitted else (OTHER,) * len(labels)
-                kept[shown] = plus(kept[shown], value) if shown in kept else value
-        return kept, dropped
 
 
 class CountedGraph(Protocol):
@@ -119,7 +65,7 @@ class SnapshotCollector(Collector):
         families = _edge_families()
         for family in families:
             _fill(family, edges)
-            self.dropped[_shown_name(family)] = over
+            self.dropped[shown_name(family)] = over
         return [findings_open, *families, self._dropped_calls(), self._build_info()]
 
     def _findings_by_labels(self) -> dict[Labels, int]:
@@ -192,7 +138,8 @@ def _fill(family: CounterMetricFamily | HistogramMetricFamily, edges: dict[Label
                 family.add_metric(labels, count)
 
 
-def _shown_name(family: Metric) -> str:
+def shown_name(family: Metric) -> str:
+    """Give the name under which a family's samples are shown."""
     return family.name + ("_total" if family.type == "counter" else "")
 
 
@@ -212,7 +159,14 @@ class TallyCollector(Collector):
         tallies = self._tallies.tallies()
         families = _tally_families()
         spans = {(service,): count for service, count in tallies.spans_analyzed.items()}
-        counted: tuple[Mapping[Any, int], ...] = (tallies.occurrences, tallies.withdrawn, tallies.missing_spans, spans, tallies.reported_losses)
+        counted: tuple[Mapping[Any, int], ...] = (
+            tallies.occurrences,
+            tallies.withdrawn,
+            tallies.missing_spans,
+            spans,
+            tallies.reported_losses,
+            tallies.migration_messages,
+        )
         for family, counts in zip(families, counted, strict=True):
             for labels, count in counts.items():
                 family.add_metric(labels, count)
@@ -231,80 +185,9 @@ def _tally_families() -> Sequence[CounterMetricFamily]:
             "Spans that an SDK or a Collector says it lost, or refused, by its own metrics.",
             labels=("service", "quantity", "reason"),
         ),
+        CounterMetricFamily(
+            "traced_migration_messages",
+            "Sampled messages that a service sent or took of a migration's channel, by version; empty where the version is not known.",
+            labels=("migration", "role", "service", "message_schema_version"),
+        ),
     )
-
-
-class _Bounded(Collector):
-    """The whole registry, with the counters that other rooms label by service cleaned and limited in the same way."""
-
-    def __init__(self, registry: CollectorRegistry, snapshots: SnapshotCollector, max_series: int) -> None:
-        self._registry = registry
-        self._snapshots = snapshots
-        self._max_series = max_series
-        self._limits: dict[str, SeriesLimit] = {}
-
-    def collect(self) -> Iterable[Metric]:
-        dropped: dict[str, int] = {}
-        for metric in self._registry.collect():
-            if metric.type == "counter" and metric.samples and not _CHOSEN_BY_SENDERS.isdisjoint(metric.samples[0].labels):
-                yield self._bounded(metric, dropped)
-            else:
-                yield metric
-        text = f"Label sets over the series limit, summed into {OTHER} instead."
-        family = GaugeMetricFamily("traced_metrics_series_dropped", text, labels=("metric",))
-        for name, over in {**self._snapshots.dropped, **dropped}.items():
-            family.add_metric([name], over)
-        yield family
-
-    def _bounded(self, metric: Metric, dropped: dict[str, int]) -> Metric:
-        names = tuple(metric.samples[0].labels)
-        series: dict[Labels, float] = {}
-        for sample in metric.samples:
-            labels = tuple(clean_label(sample.labels[name]) for name in names)
-            series[labels] = series.get(labels, 0.0) + sample.value
-        limit = self._limits.setdefault(metric.name, SeriesLimit(self._max_series))
-        kept, dropped[_shown_name(metric)] = limit.apply(series, lambda a, b: a + b)
-        family = CounterMetricFamily(metric.name, metric.documentation, labels=names)
-        for labels, count in kept.items():
-            family.add_metric(labels, count)
-        return family
-
-
-class Exposition:
-    """Renders a registry: what `/metrics` answers."""
-
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def negotiate(self, accept: str) -> tuple[bytes, str]:
-        """Give (body, content type) in the format that an Accept header asks for: Prometheus text, or OpenMetrics."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._collector), content_type
-
-
-def expose(
-    registry: CollectorRegistry,
-    findings: FindingsView,
-    graph: CountedGraph,
-    tallies: TallyView,
-    *,
-    max_series: int,
-    version: str,
-) -> Exposition:
-    """Register findings and graph on the daemon's registry and give what renders it.
-
-    Args:
-        registry: `Telemetry.registry`.
-        findings: the ledger.
-        graph: the service graph.
-        tallies: counters of the ledger, the graph and the analysis.
-        max_series: `HttpSettings.max_series`.
-        version: of traced.
-
-    Raises:
-        ValueError: it was done before on this registry.
-    """
-    snapshots = SnapshotCollector(findings, graph, tallies, max_series=max_series, version=version)
-    registry.register(snapshots)
-    registry.register(TallyCollector(tallies))
-    return Exposition(_Bounded(registry, snapshots, max_series))

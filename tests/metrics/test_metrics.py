@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_views import FakeViews, durations, edge, finding
 from hostile import hostile_names
 
-from traced.metrics import OTHER, Exposition, clean_label, expose
+from traced.metrics.exposition import Exposition, expose
+from traced.metrics.series import OTHER, clean_label
 from traced.model.edge import ConnectionType, Edge, EdgeCounts, EdgeKey
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
@@ -29,7 +30,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def exposition(views: FakeViews, max_series: int = 100) -> Exposition:
-    return expose(CollectorRegistry(), views, views, views, max_series=max_series, version="1.2.3")
+    return expose(CollectorRegistry(), views, views, views, views, views, max_series=max_series, version="1.2.3")
 
 
 def rendered(shown: Exposition) -> bytes:
@@ -191,12 +192,12 @@ def test_a_label_is_cleaned_of_what_disturbs(text: str, clean: str):
 def test_it_goes_beside_the_daemon_s_own_metrics():
     telemetry = Telemetry()
     telemetry.accepted.labels("traces", "grpc").inc(5)
-    shown = expose(telemetry.registry, FakeViews([finding()]), FakeViews(), FakeViews(), max_series=10, version="1")
+    shown = expose(telemetry.registry, FakeViews([finding()]), *[FakeViews()] * 4, max_series=10, version="1")
     text = rendered(shown).decode()
     assert 'traced_receiver_accepted_total{signal="traces",transport="grpc"} 5.0' in text
     assert "traced_findings_open{" in text
     with pytest.raises(ValueError, match="Duplicated"):
-        expose(telemetry.registry, FakeViews(), FakeViews(), FakeViews(), max_series=10, version="1")
+        expose(telemetry.registry, *[FakeViews()] * 5, max_series=10, version="1")
 
 
 def test_counters_of_the_ledger_and_the_analysis_are_cleaned_summed_and_limited():
@@ -233,6 +234,6 @@ def test_promtool_finds_nothing_to_complain_about():
     telemetry = Telemetry()
     names = hostile_names(50, 3)
     views = FakeViews([finding(n) for n in names], all_edges=[edge("web", n, 2, 1, unpaired=1) for n in names])
-    shown = expose(telemetry.registry, views, views, views, max_series=10, version="1")
+    shown = expose(telemetry.registry, *[views] * 5, max_series=10, version="1")
     checked = subprocess.run(["promtool", "check", "metrics"], input=rendered(shown), capture_output=True, check=False, timeout=60)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

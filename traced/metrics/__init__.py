@@ -1,0 +1,1 @@
+"""Findings, the service graph and migrations to Prometheus, at scrape time."""
