@@ -13,6 +13,7 @@ Prints `kills 100  during_seal 23  acked_batches …  lost_batches 0  partial_ba
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -46,6 +47,8 @@ UNDER_WAY = 2
 """Requests of one connection without an answer yet."""
 SPANS_PER_SECOND = 20_000
 READY_SECONDS = 60.0
+SETTLED_SECONDS = 5.0
+"""After the last span everything has settled and was looked at."""
 STOP_SECONDS = 15.0
 SETTINGS = {
     "TRACED_STORE__SEAL_AFTER_SPANS": "6000",
@@ -87,11 +90,14 @@ def _template(size: int) -> tuple[bytes, np.ndarray]:
             span_id=(index + 1).to_bytes(8, "big"),
             parent_span_id=(index - place + 1).to_bytes(8, "big") if place else b"",
             name=f"step {place}",
-            kind=1 if place else 2,
+            kind=1 if place else 4,
             start_time_unix_nano=time.time_ns() + index,
             end_time_unix_nano=time.time_ns() + index + 1000,
         )
         span.attributes.add(key="step").value.int_value = place
+        if not place:
+            for key, value in (("messaging.system", "kafka"), ("messaging.destination.name", "crash"), ("messaging.operation.type", "send")):
+                span.attributes.add(key=key).value.string_value = value
     body = request.SerializeToString()
     starts = np.array([match.start() for match in re.finditer(re.escape(marker), body)])
     if len(starts) != size:
@@ -322,6 +328,9 @@ def seal_everything(data_dir: Path, log: Path, ledger: Ledger, tally: Tally) -> 
         load = Load(ready["otlp_grpc"], ledger)
         wait_until(lambda: not ledger.again, 60)
         load.stop()
+        time.sleep(SETTLED_SECONDS)
+        if not wait_until(lambda: not metrics(ready["http"])["traced_analysis_lag_seconds"], 60):
+            tally.violations.append("the analysis did not catch up")
         if not wait_until(lambda: not metrics(ready["http"])["traced_store_hot_spans"], 60):
             tally.violations.append("not everything was sealed")
         status = daemon.terminate()
@@ -352,6 +361,31 @@ def judge(data_dir: Path, ledger: Ledger, tally: Tally) -> tuple[int, int]:
     return len(lost), len(wrong)
 
 
+def judge_messages(data_dir: Path, tally: Tally) -> tuple[int, int]:
+    """Compare the messages that are logged with the PRODUCER spans that are stored, by trace; give how many are missing, and how many are there too often."""
+    state = json.loads(gzip.decompress((data_dir / "state" / "analysis.json.gz").read_bytes()))
+    names = [f"{table}-{number:08d}.parquet" for table, number, *_ in state["message_log"]["files"]]
+    missing, doubled, logged = duckdb.sql(
+        """WITH sent AS (SELECT trace_id_high, trace_id_low, 1 AS n FROM read_parquet($spans) WHERE kind = 4),
+        logged AS (SELECT trace_id_high, trace_id_low, sum(messages) AS n FROM read_parquet($messages) WHERE role = 'producer' GROUP BY ALL)
+        SELECT count(*) FILTER (logged.n IS NULL), count(*) FILTER (sent.n IS NULL OR logged.n > 1), coalesce(sum(logged.n), 0)
+        FROM sent FULL JOIN logged USING (trace_id_high, trace_id_low)""",
+        params={
+            "spans": str(data_dir / "sealed" / "spans-*.parquet"),
+            "messages": [str(data_dir / "messages" / name) for name in names if name.startswith("messages")],
+        },
+    ).fetchall()[0]
+    counted = duckdb.sql(
+        "SELECT sum(messages) FROM read_parquet($flows) WHERE role = 'producer'",
+        params={"flows": [str(data_dir / "messages" / name) for name in names if name.startswith("flows")]},
+    ).fetchall()[0][0]
+    if counted != logged:
+        tally.violations.append(f"{counted} messages are counted by minute, {logged} are logged")
+    if missing or doubled:
+        tally.violations.append(f"of {logged} messages {missing} are missing, {doubled} are there too often")
+    return missing, doubled
+
+
 def run(kills: int, seed: int, data_dir: Path) -> int:
     """Do all rounds; give the exit status."""
     rng = random.Random(seed)
@@ -364,11 +398,13 @@ def run(kills: int, seed: int, data_dir: Path) -> int:
             sys.stderr.write(f"\r{tally.kills} kills, {tally.during_seal} during a seal, {len(ledger.acked)} batches acknowledged ")
     seal_everything(data_dir, log, ledger, tally)
     lost, partial = judge(data_dir, ledger, tally)
+    missing, doubled = judge_messages(data_dir, tally)
     for violation in tally.violations[:20]:
         sys.stderr.write(f"{violation}\n")
     sys.stdout.write(
         f"kills {tally.kills}  during_seal {tally.during_seal}  during_start {tally.during_start}  acked_batches {len(ledger.acked)}  "
-        f"acked_spans {sum(map(size_of, ledger.acked))}  lost_batches {lost}  partial_batches {partial}  failed_starts {tally.failed_starts}  "
+        f"acked_spans {sum(map(size_of, ledger.acked))}  lost_batches {lost}  partial_batches {partial}  "
+        f"lost_messages {missing}  doubled_messages {doubled}  failed_starts {tally.failed_starts}  "
         f"slowest_start {tally.slowest_start:.1f} s  took {time.monotonic() - begun:.0f} s  seed {seed}\n"
     )
     if tally.during_seal < kills // 5:

@@ -22,3 +22,4 @@ def test_a_daemon_killed_five_times_under_load_has_every_acknowledged_batch_whol
     assert figures["kills"] == "5"
     assert int(figures["acked_batches"]) > 5
     assert (figures["lost_batches"], figures["partial_batches"], figures["failed_starts"]) == ("0", "0", "0")
+    assert (figures["lost_messages"], figures["doubled_messages"]) == ("0", "0")

@@ -6,6 +6,7 @@ import random
 import shutil
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from logged import EVER, MINUTE, SECOND, START, counts, flow, flows, message, messages, metric, numbers, restored
@@ -105,6 +106,17 @@ def test_flows_that_add_up_to_nothing_leave_no_file(tmp_path):
 def test_large_flows_are_put_together_without_adding_them_up(tmp_path, monkeypatch):
     monkeypatch.setattr(message_keeping, "_MAX_SUMMED_ROWS", 0)
     log = filled(tmp_path, 8)
+    keeper(log).tidy()
+    assert len(names(log, "flows")) == 1
+    assert counts(log) == 8
+
+
+def test_flows_that_need_too_much_memory_are_put_together_all_the_same(tmp_path, monkeypatch):
+    def too_much(*_given: object) -> None:
+        raise duckdb.OutOfMemoryException("192 MiB")
+
+    log = filled(tmp_path, 8)
+    monkeypatch.setattr(log.reader, "merged_flows", too_much)
     keeper(log).tidy()
     assert len(names(log, "flows")) == 1
     assert counts(log) == 8

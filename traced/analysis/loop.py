@@ -270,7 +270,7 @@ class Analysis:
         since = self._settling.looked_at_until
         self._untold.extend(
             (
-                lambda: self._log_messages(outcome, since, until),
+                lambda: self._message_log.add(outcome.messages, outcome.flows),
                 lambda: self.migrations.learn(outcome.flows, self._passes.reporting, self._passes.absences.parts.in_parts()),
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
@@ -284,11 +284,6 @@ class Analysis:
             ),
         )
         self._tell_rest()
-
-    def _log_messages(self, outcome: Outcome, since: int, until: int) -> None:
-        self._message_log.add(outcome.messages, outcome.flows)
-        if outcome.messages_lost:
-            self.listening.missed(since, until, GapReason.FAILED_PASS)
 
     def _tell_rest(self) -> None:
         while self._untold:

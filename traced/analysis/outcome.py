@@ -34,7 +34,6 @@ class Outcome:
         services: names of all services that reported.
         messages: rows of MESSAGES: publications and consumptions by fresh spans, joined as far as is known now.
         flows: rows of FLOWS: all messages of the traces looked at, less what an earlier pass counted of them, and what is known better of others.
-        messages_lost: they could not be found, and will not be looked for again.
     """
 
     occurrences: list[Occurrence] = field(default_factory=list)
@@ -54,4 +53,3 @@ class Outcome:
     services: frozenset[str] = frozenset()
     messages: pa.Table = field(default_factory=MESSAGES.empty_table)
     flows: pa.Table = field(default_factory=FLOWS.empty_table)
-    messages_lost: bool = False

@@ -189,7 +189,6 @@ class Passes:
         except Exception as error:  # the detector fence: by now the pass has learned, and must not be run again
             self._telemetry.detector_errors.labels(_MESSAGES).inc()
             self.messages.unread += made.forest.count
-            outcome.messages_lost = True
             log.exception("messages_failed", error=repr(error))
 
     def _conclude(self, outcome: Outcome, forest: Forest) -> None:

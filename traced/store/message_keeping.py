@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
+import duckdb
 import pyarrow as pa
 import structlog
 
@@ -22,8 +24,8 @@ MERGE_BELOW_BYTES: Final = 32 * 2**20
 """Larger files are not merged any more."""
 _WINDOWS_PER_RETENTION: Final = 32
 """A merged file spans at most such a part of the retention time, since it goes as a whole."""
-_MAX_SUMMED_ROWS: Final = 1_000_000
-"""Flows of more rows are not added up when they are merged: files of that size have few minutes in common."""
+_MAX_SUMMED_ROWS: Final = 200_000
+"""Flows of more rows are not added up when they are merged: files of that size have few minutes in common, and it takes about a kilobyte of memory a row."""
 _CHECK_BYTES_PER_SECOND: Final = 64 * 2**20
 """How fast files are compared with their checksums after a start."""
 
@@ -97,7 +99,8 @@ class LogKeeper:
     def _rows(self, table: str, files: Sequence[LogFile]) -> Iterator[pa.Table]:
         paths = tuple(self._shelf.path(file) for file in files)
         if table == "flows" and sum(file.rows for file in files) <= _MAX_SUMMED_ROWS:
-            return iter((self._log.reader.merged_flows(paths),))
+            with contextlib.suppress(duckdb.OutOfMemoryException):
+                return iter((self._log.reader.merged_flows(paths),))
         return in_row_groups(chain.from_iterable(read_rows(path, table) for path in paths))
 
     def _all_sound(self, files: Sequence[LogFile], stop: Stop) -> bool:
