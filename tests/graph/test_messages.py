@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
-from looking import Elsewhere
-from message_cases import look, sent, taken
-from spans import span_id
+from looking import NOW, Elsewhere
+from message_cases import look, passes_of, sent, taken
+from spans import span_id, spans
+
+from traced.model.edge import ConnectionType
 
 KAFKA = "msg=kafka dest=orders"
 
@@ -274,8 +278,15 @@ INSTRUMENTATIONS = {
 
 
 @pytest.mark.parametrize(("lines", "edges"), INSTRUMENTATIONS.values(), ids=INSTRUMENTATIONS)
-def test_each_instrumentation_is_read_as_it_is(lines, edges):
-    assert taken(look(lines)[1]) == edges
+def test_each_instrumentation_is_read_as_it_is_and_the_service_graph_counts_the_same(lines, edges):
+    outcome = passes_of().run(spans(*lines).settled(), NOW)
+    assert taken(outcome.flows) == edges
+    drawn = {(key.client, key.server): counts.calls for key, counts in outcome.edges.items() if key.connection_type is ConnectionType.MESSAGING_SYSTEM}
+    proven: Counter[tuple[str, str]] = Counter()
+    for (producer, _, consumer, joined_by), number in edges.items():
+        if joined_by in ("link", "parent"):
+            proven[producer, consumer.split("/")[0]] += number
+    assert drawn == proven
 
 
 def test_pubsub_publishes_once_and_sqs_once_an_entry():
@@ -311,6 +322,21 @@ def test_three_consumers_of_one_message_are_three_edges_and_an_attempt_is_no_mes
     rows, flows = look([again[0], again[1] + " err", again[2]])
     assert taken(flows) == {("shop", "t", "c0/g0", "parent"): 1}
     assert sorted((r["messages"], r["error"]) for r in rows if r["role"] == "consumer") == [(0, True), (1, False)]
+
+
+def test_a_receive_beside_a_process_of_the_same_message_is_no_second_one():
+    lines = ["shop PRODUCER p msg=kafka dest=t op=send", "bill CONSUMER r<p msg=kafka dest=t op=receive", "bill CONSUMER c<p msg=kafka dest=t op=process err"]
+    rows, flows = look(lines)
+    assert taken(flows) == {("shop", "t", "bill", "parent"): 1}
+    assert [(r["messages"], r["error"]) for r in rows if r["role"] == "consumer"] == [(0, False), (1, True)]
+
+
+def test_what_a_whole_batch_was_sent_with_joins_the_send_and_each_message_counts():
+    sent_together = "shop PRODUCER p msg=kafka dest=t op=send"
+    taken_alone = [f"bill CONSUMER c{n}<p msg=kafka dest=t op=process" for n in range(3)]
+    assert taken(look([sent_together, *taken_alone])[1]) == {("shop", "t", "bill", "parent"): 3}
+    with_ids = [f"{line} id=m{n % 2}" for n, line in enumerate(taken_alone)]
+    assert taken(look([f"{sent_together} batch=2", *with_ids])[1]) == {("shop", "t", "bill", "parent"): 2}
 
 
 # ---------------------------------------------------------------------- joins that must not be made, and what is known of sampling

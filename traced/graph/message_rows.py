@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from traced.graph.columns import Ints, Mask, Unsigned, climb, combined, numbers
 from traced.graph.consumptions import Consumptions
 from traced.graph.message_entries import EMPTY
-from traced.graph.message_facts import Facts
+from traced.graph.message_facts import RECEIVE, Facts
 from traced.graph.message_spans import MessageSpans, Publications
 from traced.graph.relation import Relation
 from traced.graph.weights import probabilities
@@ -21,8 +21,9 @@ from traced.model.messages import MESSAGES, JoinedBy, Role, VersionSource
 
 REPLAYED_AFTER_NANOS: Final = 7 * 86_400 * 10**9
 """What is taken so long after it was published is a replay: Kafka keeps a week by default, and a consumer that runs once a week leaves nothing older."""
-KEYS: Final = pa.schema([("row", pa.int64()), ("cluster", pa.string()), ("waits", pa.bool_())])
-"""Columns beside those of MESSAGES. `row`: of the span in its forest; `cluster`: of its broker; `waits`: its publication is not known, and may come."""
+KEYS: Final = pa.schema([("row", pa.int64()), ("cluster", pa.string()), ("received", pa.bool_()), ("waits", pa.bool_())])
+"""Columns beside those of MESSAGES. `row`: of the span in its forest; `cluster`: of its broker; `received`: by a span that does not process it; `waits`: its
+publication is not known, and may come."""
 ROWS: Final = pa.schema([*MESSAGES, *KEYS])
 
 
@@ -116,6 +117,7 @@ class RowBuilder:
             "at_least": np.zeros(len(number), bool),
             "time_unix_nano": self._forest.end[row],
             "delay_nano": pa.nulls(len(number), pa.int64()),
+            "received": np.zeros(len(number), bool),
             "waits": np.zeros(len(number), bool),
         }
         columns |= {f"producer_{name}": ids[number] for name, ids in zip(("trace_id_high", "trace_id_low", "span_id"), self._ids, strict=True)}
@@ -146,6 +148,7 @@ class RowBuilder:
             "at_least": taken.at_least,
             "time_unix_nano": start,
             "delay_nano": pa.array(delay, mask=(producer < 0) | (self._end[producer] < 0)),
+            "received": self._spans.operation[number] == RECEIVE,
             "waits": (producer < 0) & (taken.messages == 1),
         }
         columns |= self._producer_ids(taken)
@@ -181,6 +184,7 @@ class RowBuilder:
             "at_least": np.zeros(count, bool),
             "time_unix_nano": self._spans.start[answers],
             "delay_nano": pa.nulls(count, pa.int64()),
+            "received": np.zeros(count, bool),
             "waits": np.zeros(count, bool),
         }
         names = ("trace_id_high", "trace_id_low", "span_id")

@@ -77,20 +77,25 @@ def messages(made: Relation, facts: Facts) -> Found:
 
 
 def _counted_once(rows: pa.Table) -> pa.Table:
-    """Count a message once that one consumer took several times in one trace: the last time that it did not fail, else the last; the others are attempts."""
-    single = np.asarray(rows.column("messages")) == 1
-    named = single & np.asarray(pc.not_equal(rows.column("identity"), ""))
+    """Count a message once that one consumer took several times in one trace; the other rows are attempts, and stand for none.
+
+    Who processes it counts before who received it; then the last time that did not fail, else the last. Where only the producer's span tells which message it
+    is, each time that did not fail counts: a whole batch may have been sent by one span.
+    """
+    named = (np.asarray(rows.column("messages")) == 1) & np.asarray(pc.not_equal(rows.column("identity"), ""))
     if not named.any():
         return rows
     at = np.flatnonzero(named)
     some = rows.take(pa.array(at))
     ids = (np.unique(np.asarray(some.column(name)), return_inverse=True)[1] for name in ("trace_id_high", "trace_id_low"))
     group, _ = combined(*ids, *(Codes.from_column(some.column(name)).of for name in _CONSUMER))
-    keys = [np.asarray(some.column(name)) for name in ("link_position", "span_id", "time_unix_nano")]
-    order: Ints = np.lexsort([*keys, ~np.asarray(some.column("error")), group])
-    ordered = group[order]
-    last = np.ones(len(order), bool)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    count = np.asarray(rows.column("messages")).copy()
-    count[at[order[~last]]] = 0
-    return rows.set_column(rows.schema.get_field_index("messages"), rows.schema.field("messages"), pa.array(count))
+    failed, received = (np.asarray(some.column(name)) for name in ("error", "received"))
+    order: Ints = np.lexsort([*(np.asarray(some.column(name)) for name in ("link_position", "span_id", "time_unix_nano")), ~failed, ~received, group])
+    last = np.zeros(len(order), bool)
+    last[order[np.append(group[order][1:] != group[order][:-1], True)]] = True
+    processed = np.bincount(group, weights=~received) > 0
+    by_span = np.asarray(pc.equal(some.column("identity_kind"), "span"))
+    counts = last | (by_span & ~failed & ~(received & processed[group]))
+    messages_ = np.asarray(rows.column("messages")).copy()
+    messages_[at[~counts]] = 0
+    return rows.set_column(rows.schema.get_field_index("messages"), rows.schema.field("messages"), pa.array(messages_))
