@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .traffic import HOUR, NOW, Stream
+from .traffic import Stream
 
 DAY: Final = 24
 ABOUT: Final = {
@@ -31,8 +31,6 @@ class World:
         streams: what happens.
         settings: the migration as its operator configured it.
         missed: spans of hours before now, (from, to), in which nobody listened.
-        truth: whether it would be safe to stop publishing the old schema.
-        silent: listed services of which nothing is ever seen.
     """
 
     chance: np.random.Generator
@@ -42,8 +40,6 @@ class World:
     streams: list[Stream] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     missed: list[tuple[float, float]] = field(default_factory=list)
-    truth: bool = True
-    silent: set[str] = field(default_factory=set)
 
     def between(self, low: float, high: float) -> float:
         """Draw a number, by its size: as likely between 1 and 10 as between 10 and 100."""
@@ -138,6 +134,13 @@ def daily_branch(one: World, rate: float) -> None:
     """A branch of a busy consumer reads the old once to ten times a day."""
     one.lists("culprit")
     one.add(one.takes("culprit", "new", per_day=rate), one.takes("culprit", "old", per_day=one.between(1, 10)))
+
+
+def hourly_branch_said(one: World, rate: float) -> None:
+    """A branch of a busy consumer reads the old once an hour, and the operator says that nothing is rarer."""
+    one.settings["longest_period"] = "1h"
+    one.lists("culprit")
+    one.add(one.takes("culprit", "new", per_day=rate), one.takes("culprit", "old", period_hours=1))
 
 
 def _job(one: World) -> dict[str, Any]:
@@ -260,7 +263,6 @@ def unlisted(one: World, rate: float) -> None:
 def uninstrumented(one: World, rate: float) -> None:
     """Who reads the old is listed and sends no spans."""
     one.lists("culprit")
-    one.silent.add("culprit")
     one.add(one.takes("culprit", "old", per_day=rate, instrumented=False))
 
 
@@ -287,6 +289,12 @@ def moved_long_ago(one: World, rate: float) -> None:
         when = one.chance.uniform(15, 60) * DAY
         one.lists(f"moved-{number}")
         one.add(one.takes(f"moved-{number}", "new", per_day=rate, since_hours=when), one.takes(f"moved-{number}", "old", per_day=rate, until_hours=when))
+
+
+def moved_and_said(one: World, rate: float) -> None:
+    """The same, and the operator says that whatever a consumer uses it uses once an hour."""
+    one.settings["longest_period"] = "1h"
+    moved_long_ago(one, rate)
 
 
 def moved_lately(one: World, rate: float) -> None:
@@ -327,13 +335,10 @@ class Kind:
 
 
 _DECLARED = (not_moved, reads_both, one_instance, a_share, job_declared, job_inside_declared, job_for_all_declared, job_behind_gaps, gaps)
-_DECLARED_TOO = (no_longer_offered, rolled_back, sampled_apart, group_renamed, second_group, daily_branch)
+_DECLARED_TOO = (no_longer_offered, rolled_back, sampled_apart, group_renamed, second_group, daily_branch, hourly_branch_said)
 KINDS: Final[dict[str, Kind]] = {
     **{draw.__name__: Kind(False, "declared", draw) for draw in (*_DECLARED, *_DECLARED_TOO)},
     **{draw.__name__: Kind(False, "undeclared", draw) for draw in (less_than_a_share, rare_branch, job_undeclared, job_inside_undeclared)},
     **{draw.__name__: Kind(False, "outside", draw) for draw in (unlisted, uninstrumented, instrumentation_lost, unlisted_and_uninstrumented)},
-    **{draw.__name__: Kind(True, "declared", draw) for draw in (moved_long_ago, moved_lately, quiet, job_moved, moved_and_gaps)},
+    **{draw.__name__: Kind(True, "declared", draw) for draw in (moved_long_ago, moved_and_said, moved_lately, quiet, job_moved, moved_and_gaps)},
 }
-
-MOMENT: Final = NOW
-HOUR_SECONDS: Final = HOUR
