@@ -4,20 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 from spans import EPOCH, Spans, shared_workbench, span_id, spans, trace_id, window_row
 
+from traced.analysis.messages import Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.config import AnalysisSettings, GraphSettings
+from traced.config.migrations import MigrationSettings
 from traced.detectors import detectors
+from traced.migration.sided import Habits
 from traced.model.occurrence import Occurrence
+from traced.model.schema_rules import SchemaRules
 from traced.store.read_schemas import SPAN_BY_ID
 from traced.telemetry import Telemetry
 
 NOW = EPOCH / 1e9
+MIGRATIONS = tuple(
+    MigrationSettings.model_validate(one).noun(())
+    for one in (
+        {
+            "name": "moving",
+            "old": {"destination": "moving.old"},
+            "new": {"destination": "moving.new"},
+            "consumers": ["bill", {"service": "mirror", "role": "relay"}, {"service": "loadgen", "excluded": "tests"}],
+        },
+        {"name": "moving-on", "shape": "two_messages", "old": {"destination": "moving", "version": "1"}, "new": {"version": "2"}, "other_versions": ["cart.7"]},
+        {"name": "moved", "old": {"destination": "moved.old"}, "new": {"destination": "moved.new"}, "cutoff": datetime.fromtimestamp(NOW + 5, UTC)},
+        {"name": "both", "shape": "one_message", "old": {"destination": "both", "version": "1"}, "new": {"version": "2"}},
+    )
+)
+"""What every pass of the tests is told of: migrations of destinations that no other test uses."""
+HABITS = Habits(frozenset({("moving", "calm")}), frozenset({("moving", "stuck")}))
+"""Who had no old use for a window, and who never sends the new."""
 Edges = dict[tuple[str, str, str], tuple[int, int]]
 
 
@@ -87,7 +109,10 @@ def new_passes(links: Any = None, only: str | None = None, hold_nanos: int = 0, 
     """Give passes that know nothing yet, with all detectors or only one; `analysis` and `graph` are settings of the rooms."""
     chosen = tuple(d for d in detectors() if only in (None, d.id))
     settings = AnalysisSettings().model_copy(update=analysis or {})
-    return Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), settings, hold_nanos=hold_nanos)
+    passes = Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), settings, hold_nanos=hold_nanos)
+    passes.messages = Messages(shared_workbench(), SchemaRules.of(MIGRATIONS))
+    passes.migrations, passes.habits = MIGRATIONS, HABITS
+    return passes
 
 
 def look(given: Spans | Sequence[str], links: Any = None, **settings: Any) -> Seen:

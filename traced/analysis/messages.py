@@ -63,6 +63,10 @@ class Messages:
         self.unread = 0
         """Spans of passes in which messages could not be looked for."""
         self.memory = MessageMemory()
+        self.seen: pa.Table = MESSAGES.empty_table()
+        """Rows of MESSAGES: all of the traces of the latest pass, whether an earlier one looked at them or not."""
+        self.seen_at: Ints = np.zeros(0, np.int64)
+        """Of each the row of its span in the pass."""
 
     @property
     def dropped(self) -> int:
@@ -80,14 +84,16 @@ class Messages:
         Returns:
             Rows of MESSAGES, of fresh spans; and of FLOWS, with what was counted before taken away.
         """
+        self.seen, self.seen_at = MESSAGES.empty_table(), np.zeros(0, np.int64)
         after = self._find(made)
         before = self._find(earlier) if earlier is not None else NOTHING
         if not after.rows.num_rows and not before.rows.num_rows and self.memory.empty:
-            return MESSAGES.empty_table(), FLOWS.empty_table()
+            return self.seen, FLOWS.empty_table()
         came, publishers, internal = after.targets(*self.memory.wanted())
         settled = self.memory.settle(after.rows, before.rows, came, publishers, internal)
-        new = settled.rows.filter(pa.array(fresh[np.asarray(settled.rows.column("row"))])) if settled.rows.num_rows else settled.rows
-        return new.select(MESSAGES.names).cast(MESSAGES), settled.flows
+        if settled.rows.num_rows:
+            self.seen, self.seen_at = settled.rows.select(MESSAGES.names).cast(MESSAGES), np.asarray(settled.rows.column("row"))
+        return self.seen.filter(pa.array(fresh[self.seen_at])), settled.flows
 
     def _find(self, made: Relation) -> Found:
         asked = parts(made, self._rules)

@@ -40,6 +40,8 @@ from traced.graph.timelines import Timelines
 from traced.graph.trace_ids import RecentTraceIds
 from traced.graph.view import View
 from traced.graph.weights import weighed
+from traced.migration.sided import MIGRATING, NO_HABITS, migrating
+from traced.model.migration import Migration
 from traced.model.occurrence import Occurrence
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
@@ -53,6 +55,7 @@ JOINED_SHARE: Final = 0.75
 _THREADS: Final = 2
 _ORPHAN: Final = "orphan_span"
 _MESSAGES: Final = "messages"
+_MIGRATIONS: Final = "migrations"
 _MINUTE_NANOS: Final = 60_000_000_000
 
 
@@ -101,6 +104,10 @@ class Passes:
         self.history = History()
         self.late_links = LateLinks()
         self.messages = Messages(workbench)
+        self.migrations: tuple[Migration, ...] = ()
+        """What `pass_migrating` says of messages; to be set before the first pass."""
+        self.habits = NO_HABITS
+        """What the latest reports of the migrations say, for detectors that have to know of more than a pass."""
         self.absences = Absences()
         self.trace_ids = RecentTraceIds()
         self.waiting = Waiting(telemetry, links, self.trace_ids, self.history, self.absences, hold_nanos)
@@ -158,6 +165,7 @@ class Passes:
         self._tell(outcome, self.waiting.pass_over(made, seen, settled.again, settled.fresh, until, now))
         evidence = self.absences.evidence(orphans, self.propagation.operations, until, self._kept_nanos)
         self._workbench.register({"orphan_evidence": evidence, **known})
+        self._find_messages(outcome, made, earlier, settled.fresh)
         self._withdraw_hasty(outcome)
         self._conclude(outcome, forest)
         self._detect(outcome, self._detectors, forest)
@@ -167,7 +175,6 @@ class Passes:
             outcome.minutes[until // _MINUTE_NANOS] = total([outcome.minutes.get(until // _MINUTE_NANOS, {}), messages])
         outcome.edges = total(outcome.minutes.values())
         self.late_links.wait(made, settled.fresh)
-        self._find_messages(outcome, made, earlier, settled.fresh)
         return outcome
 
     def finish(self) -> Outcome:
@@ -190,6 +197,14 @@ class Passes:
             self._telemetry.detector_errors.labels(_MESSAGES).inc()
             self.messages.unread += made.forest.count
             log.exception("messages_failed", error=repr(error))
+        table = MIGRATING.empty_table()
+        try:
+            whole = np.asarray(made.pass_traces.column("complete"))[made.forest.trace[self.messages.seen_at]]
+            table = migrating(self.migrations, self.messages.seen, whole, self.habits)
+        except Exception as error:  # the detector fence, for those of migrations
+            self._telemetry.detector_errors.labels(_MIGRATIONS).inc()
+            log.exception("migrations_failed", error=repr(error))
+        self._workbench.register({"pass_migrating": table})
 
     def _conclude(self, outcome: Outcome, forest: Forest) -> None:
         """Say why the parents of orphans are absent."""

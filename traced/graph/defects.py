@@ -37,6 +37,10 @@ class Defect(StrEnum):
     FAILS_TO_ANSWER = "fails_to_answer"
     HIDES_TIME = "hides_time"
     CHANGED = "changed"
+    USES_OLD_SCHEMA = "uses_old_schema"
+    PUBLISHES_OLD_SCHEMA = "publishes_old_schema"
+    PUBLISHES_ONE_SCHEMA = "publishes_one_schema"
+    SAYS_NO_VERSION = "says_no_version"
     LACKS_PARENTS = "lacks_parents"
     UNDECIDED = "undecided"
 
@@ -191,6 +195,10 @@ ROLES: Final[dict[str, dict[str, tuple[Role, ...]]]] = {
     "parent_loop": {ANY: (Role(At.SERVICE, Defect.LOOPS), _follows(At.SERVICE, Defect.REUSES_SPAN_IDS), _hears(IDS))},
     "root_client_span": {ANY: (Role(At.SERVICE, Defect.WORKS_OUTSIDE_TRACES),)},
     "span_flood": {ANY: (Role(At.SERVICE, Defect.FLOODS),)},
+    "old_schema_consumer": {ANY: (Role(At.SERVICE, Defect.USES_OLD_SCHEMA),)},
+    "old_schema_producer": {ANY: (Role(At.SERVICE, Defect.PUBLISHES_OLD_SCHEMA),)},
+    "single_publish": {ANY: (Role(At.SERVICE, Defect.PUBLISHES_ONE_SCHEMA),)},
+    "unknown_schema_version": {ANY: (Role(At.SERVICE, Defect.SAYS_NO_VERSION),)},
     "blind_gap": {ANY: (Role(At.OPERATION, Defect.HIDES_TIME),)},
     "missing_operation": {
         "local_loss": (Role(At.SERVICE, Defect.LOSES_SPANS),),

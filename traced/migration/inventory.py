@@ -65,12 +65,12 @@ def matched(migration: Migration, belonging: Iterable[Belonging]) -> tuple[Match
     for one in belonging:
         if one.kind["role"] == Role.CONSUMER:
             who = identity(one.kind)
-            listed, unresolved = _listed(migration.consumers, who)
+            listed, unresolved = find_listed(migration.consumers, who)
             found.append(Matched(one, who, listed, unresolved))
     return tuple(found)
 
 
-def _listed(consumers: Sequence[Listed], who: Identity) -> tuple[Listed | None, bool]:
+def find_listed(consumers: Sequence[Listed], who: Identity) -> tuple[Listed | None, bool]:
     """Give the entry that says most about whom it means, and whether a group would have been needed to find it."""
     of_service = [one for one in consumers if one.service == who.service and one.namespace in ("", who.namespace)]
     fitting = [one for one in of_service if one.group in ("", who.group)]

@@ -91,12 +91,12 @@ def kinds(flows: pa.Table, bucket_minutes: int = LONGEST_BUCKET_MINUTES) -> tupl
     """Gather the rows of flows (FLOWS, in any order and any number of parts) by kind."""
     if not flows.num_rows:
         return ()
-    numbers, count = _numbered(flows)
+    numbers, _ = kind_numbers(flows)
     series = {name: flows.column(name).to_numpy().astype(np.int64) for name in _SERIES}
     ids = tuple(pc.fill_null(flows.column(name), 0).to_numpy().astype(np.uint64) for name in _IDS)
     # the order of rows is theirs alone, not that in which they came; what is added comes before what is taken back
     order = np.lexsort((*reversed(ids), series["last_time_unix_nano"], series["traces"], -series["messages"], series["minute"], numbers))
-    starts = np.searchsorted(numbers[order], np.arange(count + 1))
+    starts = np.searchsorted(numbers[order], np.arange(int(numbers.max()) + 2))
     firsts = flows.select(list(KIND)).take(pa.array(order[starts[:-1]])).to_pylist()
     found = []
     for number, columns in enumerate(firsts):
@@ -117,11 +117,11 @@ def _sorting(kind: Kind) -> tuple[str, ...]:
     return tuple(repr(kind.columns[name]) for name in KIND)
 
 
-def _numbered(flows: pa.Table) -> tuple[Numbers, int]:
-    """Give the number of each row's kind, and how many kinds there are."""
-    numbers = np.zeros(flows.num_rows, np.int64)
+def kind_numbers(rows: pa.Table) -> tuple[Numbers, Numbers]:
+    """Give the number of each row's kind, by the columns of KIND, and one row of each."""
+    numbers = np.zeros(rows.num_rows, np.int64)
     for name in KIND:
-        encoded = flows.column(name).combine_chunks().dictionary_encode("encode")
+        encoded = rows.column(name).combine_chunks().dictionary_encode("encode")
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -129,7 +129,8 @@ def _numbered(flows: pa.Table) -> tuple[Numbers, int]:
             continue
         # made dense at each step, so that the product stays small however many columns there are
         _, numbers = np.unique(numbers * (int(codes.max()) + 1) + codes, return_inverse=True)
-    return numbers.astype(np.int64), int(numbers.max()) + 1
+    _, firsts = np.unique(numbers, return_index=True)
+    return numbers.astype(np.int64), firsts.astype(np.int64)
 
 
 def _left(counts: Numbers) -> Numbers:
