@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 from spans import EPOCH, Spans, shared_workbench, span_id, spans, trace_id, window_row
 
-from traced.analysis.messages import Messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
 from traced.config import AnalysisSettings, GraphSettings
@@ -18,7 +17,6 @@ from traced.config.migrations import MigrationSettings
 from traced.detectors import detectors
 from traced.migration.sided import Habits
 from traced.model.occurrence import Occurrence
-from traced.model.schema_rules import SchemaRules
 from traced.store.read_schemas import SPAN_BY_ID
 from traced.telemetry import Telemetry
 
@@ -110,8 +108,8 @@ def new_passes(links: Any = None, only: str | None = None, hold_nanos: int = 0, 
     chosen = tuple(d for d in detectors() if only in (None, d.id))
     settings = AnalysisSettings().model_copy(update=analysis or {})
     passes = Passes(shared_workbench(), links or Elsewhere(), chosen, GraphSettings(**graph), Telemetry(), settings, hold_nanos=hold_nanos)
-    passes.messages = Messages(shared_workbench(), SchemaRules.of(MIGRATIONS))
-    passes.migrations, passes.habits = MIGRATIONS, HABITS
+    passes.migrate(MIGRATIONS)
+    passes.habits = HABITS
     return passes
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from traced.analysis.message_history import MessageHistory
-from traced.analysis.messages import Messages
 from traced.analysis.migrations import judge_messages
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
@@ -182,7 +181,7 @@ def _passes(store: Store, settings: Settings, telemetry: Telemetry, measured: li
     workbench = Workbench(spill=store.spill)
     forever = 2**62
     passes = Passes(workbench, store, detectors(), settings.graph, telemetry, settings.analysis, None)
-    passes.messages = Messages(workbench, SchemaRules.of(settings.configured_migrations()))
+    passes.migrate(settings.configured_migrations())
     passes.losses = LossLedger(len(measured) + 1)
     passes.losses.learn(measured)
     end = store.visible_until

@@ -48,6 +48,10 @@ STAYS_SILENT: Silent = {
         "bill CONSUMER c<p msg=kafka dest=both",
     ],
     "a destination that does not migrate": ["shop PRODUCER p msg=kafka dest=other.v1", "bill CONSUMER c<p msg=kafka dest=other.v1"],
+    "its queue is called as the old destination, and the topic behind it is another": [
+        "shop PRODUCER p msg=kafka dest=other.v1",
+        "bill CONSUMER c<p msg=kafka dest=moved",
+    ],
     "a name that only begins alike": ["shop PRODUCER p msg=kafka dest=moving.older", "bill CONSUMER c<p msg=kafka dest=moving.older"],
 }
 

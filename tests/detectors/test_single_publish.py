@@ -26,7 +26,7 @@ FIRES: Fires = {
 }
 
 STAYS_SILENT: Silent = {
-    "both": BOTH,
+    "both of each": BOTH,
     "few traces say nothing": [*many(4, ROOT, OLD, NEW), ROOT, OLD],
     "each goes out in a trace of its own, as through an outbox": many(20, ROOT, OLD),
     "nearly as many alone as together": [*BOTH, *(line.replace(":", "x:", 1) for line in many(3, ROOT, OLD))],

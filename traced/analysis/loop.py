@@ -16,7 +16,6 @@ from traced.analysis.inbox import Inbox
 from traced.analysis.left_out import LeftOut
 from traced.analysis.listening import Listening
 from traced.analysis.message_history import NO_MESSAGES, MessageHistory
-from traced.analysis.messages import Messages
 from traced.analysis.migrations import Known, Migrations
 from traced.analysis.outcome import Outcome
 from traced.analysis.passes import Passes
@@ -29,7 +28,6 @@ from traced.findings.ledger import Ledger
 from traced.model.capture import GapReason
 from traced.model.losses import ServiceAccount
 from traced.model.migration import Migration
-from traced.model.schema_rules import SchemaRules
 from traced.model.views import Tallies
 from traced.store.store import Store
 from traced.store.workbench import Workbench
@@ -106,7 +104,7 @@ class Analysis:
     def watch(self, migrations: Iterable[Migration]) -> None:
         """Judge migrations, and read the versions of messages as they say; to be called before `restore` and `start`."""
         self.migrations = Migrations(migrations, self._message_log, Known(self.listening.capture, lambda: self.analyzed_until), self._store)
-        self._passes.messages = Messages(self._workbench, SchemaRules.of(self.migrations.configured))
+        self._passes.migrate(self.migrations.configured)
 
     def start(self) -> None:
         """Take up where an earlier run stopped, and start the thread."""
@@ -180,6 +178,7 @@ class Analysis:
             if self._unsaved and not self._untold and time.monotonic() - self._saved_at > _SAVES_SHARE * self._save_takes:
                 self._save()
             self.migrations.turn()
+            self._passes.habits = self.migrations.habits
             if not behind:
                 self._closing.wait(self._settings.interval_seconds)
 

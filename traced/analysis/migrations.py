@@ -17,6 +17,7 @@ from traced.graph.flows import flows
 from traced.migration.case import Seen
 from traced.migration.found import found
 from traced.migration.kinds import kinds
+from traced.migration.sided import NO_HABITS, habits
 from traced.migration.verdict import assess
 from traced.model.capture import Capture, Interval
 from traced.model.message_reads import EVERYTHING, MessageFilter, Window
@@ -81,6 +82,8 @@ class Migrations:
         self._tail_sampled: frozenset[str] = frozenset()
         self._guard = threading.Lock()
         self._reports: tuple[MigrationReport, ...] = ()
+        self.habits = NO_HABITS
+        """What the latest reports say of who takes and sends what, for the detectors."""
         self._found: tuple[FoundMigration, ...] = ()
         self._made_at = 0.0
         self._history: dict[tuple[str, Gate], tuple[VerdictRecord, ...]] = {}
@@ -173,6 +176,7 @@ class Migrations:
         if not until or until - self._made_at < REFRESH_SECONDS:
             return
         self._reports = self._assess(self.configured, until)
+        self.habits = habits(self._reports)
         self._found, _ = found(kinds(self._flows.flows(Window(until - FOUND_SECONDS, until + 1)), int(FOUND_SECONDS // _MINUTE)), self.configured)
         self._made_at = until
         self._record((gate for report in self._reports for gate in report.gates), explicit=False)

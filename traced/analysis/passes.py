@@ -43,6 +43,7 @@ from traced.graph.weights import weighed
 from traced.migration.sided import MIGRATING, NO_HABITS, migrating
 from traced.model.migration import Migration
 from traced.model.occurrence import Occurrence
+from traced.model.schema_rules import SchemaRules
 from traced.store.queries import NamedQuery, load_folder
 from traced.store.workbench import Workbench
 from traced.telemetry import FindingsLimit, Telemetry
@@ -105,7 +106,7 @@ class Passes:
         self.late_links = LateLinks()
         self.messages = Messages(workbench)
         self.migrations: tuple[Migration, ...] = ()
-        """What `pass_migrating` says of messages; to be set before the first pass."""
+        """What `pass_migrating` says of messages; see `migrate`."""
         self.habits = NO_HABITS
         """What the latest reports of the migrations say, for detectors that have to know of more than a pass."""
         self.absences = Absences()
@@ -120,6 +121,10 @@ class Passes:
         self.hasty = HastyClaims()
         self._time = 0.0
         self.reporting: dict[str, float] = {}
+
+    def migrate(self, migrations: tuple[Migration, ...]) -> None:
+        """Read versions as migrations say, and show detectors which messages are theirs; to be called before the first pass."""
+        self.migrations, self.messages = migrations, Messages(self._workbench, SchemaRules.of(migrations))
 
     def run(self, settled: Settled, now: float, until: int = 0, *, learn_only: bool = False) -> Outcome:
         """Look at settled traces.

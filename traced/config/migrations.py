@@ -176,8 +176,9 @@ class MigrationSettings(Room):
     consumers: tuple[Annotated[ConsumerSettings, BeforeValidator(_service)], ...] = Field((), max_length=1000)
     """The inventory: everybody who takes the messages, by name or as a mapping. Without it SAFE is never given."""
     longest_period: Duration | None = None
-    """The longest time between two uses by any consumer that does not say its own; a day without it. Where traces are sampled it decides how long the window
-    has to be: at p = 0.1 one use a day takes 30 days to be excluded, one an hour 30 hours. Say a short one only if it holds for all that a consumer does."""
+    """The longest time between two uses by any consumer that does not say its own; without it a day, or half of `min_window` if that is less. Where traces are
+    sampled it decides how long the window has to be: at p = 0.1 one use a day takes 30 days to be excluded, one an hour 30 hours. Say a short one only if
+    it holds for all that a consumer does."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """How sure SAFE has to be, for all consumers together."""
     version_attributes: tuple[Text, ...] = Field(VERSION_ATTRIBUTES, min_length=1, max_length=50)

@@ -19,7 +19,6 @@ from traced.model.messages import Role
 from traced.model.migration import EVERY_SERVICE, INSTEAD_OF, Code, Shape, State
 from traced.model.verdict import Reason, moment
 
-_DAY: Final = 86400.0
 _PAUSE_OF_WINDOW: Final = 0.25
 """For which part of the least window the old schema may be silent and still counts as on offer throughout: a weekend of two weeks, not a week."""
 
@@ -186,7 +185,7 @@ def old_not_offered(case: Case) -> Iterator[Reason]:
         return
     pause, allowed = (
         _longest_pause(case, minutes),
-        max(case.migration.longest_period_seconds or 0.0, case.migration.min_window_seconds * _PAUSE_OF_WINDOW, _DAY),
+        max(case.migration.longest_period_seconds or 0.0, case.migration.min_window_seconds * _PAUSE_OF_WINDOW),
     )
     if pause > allowed:
         detail = f"the old schema was not on offer throughout: for {duration(pause)} of the window none was published"
@@ -237,7 +236,7 @@ def service_silent(case: Case) -> Iterator[Reason]:
 
 
 def _silence_allowed(case: Case, one: Evidence) -> float:
-    """Give for how long a consumer may take nothing: twice its longest pause so far, or twice its period, and a day in any case."""
+    """Give for how long a consumer may take nothing: twice its longest pause so far, or twice its period."""
     return max(2 * one.silence(case.window)[1], 2 * period_of(case.migration, one.of.listed))
 
 

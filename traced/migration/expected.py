@@ -16,7 +16,7 @@ from traced.model.migration import Listed, Migration
 RARELY_SECONDS: Final = 86400.0
 """From which period on a consumer makes too few traces to be judged by their share."""
 UNSAID_PERIOD_SECONDS: Final = 86400.0
-"""How rarely a consumer is taken to use what it uses, where nobody says it."""
+"""How rarely a consumer is taken to use what it uses, where nobody says it; half of `min_window` where that is less: of who is not sampled it asks nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ def active(migration: Migration, at: float) -> tuple[Listed, ...]:
 
 
 def period_of(migration: Migration, listed: Listed) -> float:
-    """Give the longest time between two uses of a consumer; a day where nobody says it.
+    """Give the longest time between two uses of a consumer; a day where nobody says it, or half of the least window.
 
     Without any period sampled uses that are rare, but not excluded by their share, would go unseen: at p = 0.01 one that comes daily is missed in two weeks
     with a chance of 0.87.
     """
     own = listed.longest_period_seconds
     said = migration.longest_period_seconds if own is None else own
-    return UNSAID_PERIOD_SECONDS if said is None else said
+    return min(UNSAID_PERIOD_SECONDS, migration.min_window_seconds / 2) if said is None else said
 
 
 def expected(migration: Migration, belonging: Sequence[Belonging], matches: Sequence[Matched], window: Window) -> tuple[Expected, ...]:
