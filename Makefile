@@ -9,7 +9,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types laws check wheel-test bench crash thorough differential docs eval eval-migration late interop clean
+.PHONY: help run test lint types laws check wheel-test bench crash thorough differential docs eval eval-migration late rollout interop clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -76,6 +76,9 @@ eval-migration: $(VENV)/.test ## worlds that migrate, simulated: how often SAFE 
 
 late: $(VENV)/.test ## a tenth of the batches comes late, or the daemon ends in between: the findings stay the same (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python -m late.late $(ARGS)
+
+rollout: $(VENV)/.test ## a dual-publish migration of the shop over a real RabbitMQ, and what is said at each step (about six minutes)
+	TRACED_THOROUGH=1 $(BIN)/python -m pytest tests/e2e/test_rollout.py $(ARGS)
 
 interop: $(VENV)/.test ## unmodified OpenTelemetry SDKs of other languages (needs node and npm)
 	$(BIN)/python -m pytest tests/interop $(ARGS)

@@ -24,7 +24,7 @@ from traced.model.capture import Capture, GapReason
 from traced.model.edge import DURATION_BUCKETS_SECONDS, ConnectionType
 from traced.model.measurement import LOSSES
 from traced.model.messages import Role
-from traced.model.migration import Gate, Verdict
+from traced.model.migration import Gate, Phase, Verdict
 from traced.model.occurrence import Level
 from traced.model.views import Tallies
 from traced.receiver.refusals import RefusalReason, Transport
@@ -114,6 +114,7 @@ LABELS = {
     "message_schema_version": "as the spans say it; empty where it is not known, `other` beyond the first twenty of a migration",
     "gate": _code(Gate),
     "verdict": _code(Verdict),
+    "phase": _code(Phase),
     "metric": "the metric whose label sets were over the limit",
 }
 

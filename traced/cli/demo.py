@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from traced.cli.options import ConfigOption, Format, FormatOption, GrpcOption, HttpOption, OtlpHttpOption, SettleOption, listening, read_settings
-from traced.cli.output import say, write_json, write_lines, write_table, write_text
+from traced.cli.output import clean, say, write_json, write_lines, write_table, write_text
 
 if TYPE_CHECKING:
     from traced.cli.daemon_api import DaemonApi
     from traced.config import Settings
     from traced.demo.faults import Expectation, PlantedFault
+    from traced.demo.shop import Shop
 
 SETTLE_SECONDS = 5.0
 """Shorter than the daemon's own: here nothing is late, and people wait."""
@@ -41,6 +43,7 @@ def demo(  # noqa: PLR0913 - one a flag
     settle_seconds: SettleOption = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, metavar="N", help="Stop after N seconds and compare findings with faults.")] = None,
     requests_per_second: Annotated[float, typer.Option("--rate", min=0.1, max=100, metavar="N", help="Customers' requests a second.")] = 5.0,
+    migration: Annotated[bool, typer.Option("--migration", help="Migrate the shop's orders to a new schema, step by step, and say what traced says.")] = False,
     config: ConfigOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
@@ -48,15 +51,21 @@ def demo(  # noqa: PLR0913 - one a flag
 
     With --seconds it ends by itself; exit code 1 then says that something planted was not found. As JSON it prints one document: with --seconds
     the comparison, without it the addresses and the planted faults, at once.
+
+    With --migration order's messages go through the five steps of a dual-publish migration, which take about six minutes: a line for each step, and for each
+    verdict that changes. With --seconds it ends by itself; exit code 1 then says that the old schema was never safe to go.
     """
     with ExitStack() as stack:
         flags = listening(otlp_grpc, otlp_http, http, data_dir, settle_seconds)
         settings = _with_demo_defaults(config, flags, stack)
+        if migration:
+            settings = _with_migration(settings)
 
         from traced.cli import logs  # noqa: PLC0415 - `traced --help` needs none of these
         from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415
         from traced.daemon import Daemon  # noqa: PLC0415
         from traced.demo.faults import planted_faults  # noqa: PLC0415
+        from traced.demo.rollout import Rollout  # noqa: PLC0415
         from traced.demo.shop import Shop  # noqa: PLC0415
 
         logs.configure(logging.WARNING)
@@ -65,9 +74,12 @@ def demo(  # noqa: PLR0913 - one a flag
         stack.callback(daemon.stop)
         daemon.start()
         ready = daemon.ready_line()
-        shop = Shop(otlp_grpc=ready["otlp_grpc"], otlp_http=ready["otlp_http"], requests_per_second=requests_per_second)
+        rollout = Rollout() if migration else None
+        shop = Shop(otlp_grpc=ready["otlp_grpc"], otlp_http=ready["otlp_http"], requests_per_second=requests_per_second, rollout=rollout)
         stack.callback(shop.stop, 4.0)
         shop.start()
+        if migration:
+            _migrate(shop, ready["http"], seconds, stopped, output)
         _introduce(ready, settings.analysis.settle_seconds, output, ends_by_itself=seconds is not None)
         stopped.wait(seconds)
         if seconds is None or stopped.is_set():
@@ -78,6 +90,31 @@ def demo(  # noqa: PLR0913 - one a flag
     code = 0 if all(row.found for row in comparison) else 1
     _print(comparison, shop.requests_sent, output)
     raise typer.Exit(code)
+
+
+def _with_migration(settings: Settings) -> Settings:
+    """Add the shop's migration to the configured ones."""
+    from traced.config.migrations import MigrationSettings  # noqa: PLC0415 - see `demo`
+    from traced.demo.rollout import configuration  # noqa: PLC0415
+
+    ours = MigrationSettings.model_validate(configuration(time.time()))
+    return settings.model_copy(update={"migrations": (*settings.migrations, ours)})
+
+
+def _migrate(shop: Shop, http: str, seconds: float | None, stopped: threading.Event, output: Format) -> None:
+    """Take the migration through its steps, with a line for whatever is new, until the time is over or somebody ends it."""
+    from traced.cli.daemon_api import DaemonApi  # noqa: PLC0415 - see `demo`
+    from traced.demo.rollout import NAME  # noqa: PLC0415
+    from traced.demo.rollout_run import RolloutRun  # noqa: PLC0415
+
+    say(f"Look at http://{http}/migrations; Ctrl-C ends it." if seconds is None else f"Look at http://{http}/migrations")
+    api, safe = DaemonApi(f"http://{http}"), False
+    run, deadline = RolloutRun(shop, lambda: api.get("migrations", NAME)), None if seconds is None else time.monotonic() + seconds
+    while not stopped.wait(1.0) and (deadline is None or time.monotonic() < deadline):
+        for word in run.turn():
+            safe |= word.verdict == "SAFE"
+            write_lines([json.dumps(asdict(word))] if output is Format.JSON else [f"{word.seconds:5.0f} s  {clean(word.text)}"])
+    raise typer.Exit(0 if safe or seconds is None else 1)
 
 
 def _introduce(ready: dict[str, Any], settle_seconds: float, output: Format, *, ends_by_itself: bool) -> None:

@@ -25,6 +25,7 @@ from traced.demo.sdk import (
     Status,
     StatusCode,
     TraceContextTextMapPropagator,
+    TraceIdRatioBased,
     TracerProvider,
     get_current_span,
     use_span,
@@ -52,12 +53,14 @@ class Identity:
         host: host.name, which stands for a clock.
         clock_ahead_seconds: how far that clock is ahead of the true time.
         version: service.version.
+        sampled: with which probability it keeps a trace.
     """
 
     service: str
     host: str = "shop-a"
     clock_ahead_seconds: float = 0.0
     version: str = __version__
+    sampled: float = 1.0
 
 
 class ServiceTelemetry:
@@ -78,7 +81,8 @@ class ServiceTelemetry:
                 "host.name": identity.host,
             },
         )
-        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+        sampler = ALWAYS_ON if identity.sampled >= 1 else TraceIdRatioBased(identity.sampled)
+        self._provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
         for exporter in self._exporters:
             self._provider.add_span_processor(
                 BatchSpanProcessor(

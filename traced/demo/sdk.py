@@ -20,7 +20,7 @@ try:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
     from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, get_current_span, use_span
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
@@ -46,6 +46,7 @@ __all__ = [
     "Status",
     "StatusCode",
     "TraceContextTextMapPropagator",
+    "TraceIdRatioBased",
     "TracerProvider",
     "get_current_span",
     "requests",

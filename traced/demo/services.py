@@ -280,7 +280,7 @@ ROUTES: Final[Mapping[str, Callable[[Tools], tuple[Route, ...]]]] = {
 }
 _READERS: Final = {reader.service: reader for reader in READERS}
 CONSUMERS: Final = (Consumer(_READERS["billing"], billing), Consumer(_READERS["shipping"], shipping, linked=True))
-ROLLOUT_CONSUMERS: Final = (Consumer(_READERS["reports"], reports), Consumer(_READERS["fax"], fax))
+ROLLOUT_CONSUMERS: Final = (Consumer(_READERS["reports"], reports, linked=True), Consumer(_READERS["fax"], fax))
 """Those that are there while the shop migrates its orders."""
 JOBS: Final = (
     Job("shipping", faults.STOCK_JOB_EVERY, synchronize_stock),

@@ -19,7 +19,7 @@ from traced.demo.http_service import LOOPBACK, HttpClient, HttpServer, send
 from traced.demo.instrumentation import MAX_EXPORT_BATCH_SIZE, Identity, ServiceTelemetry
 from traced.demo.load import LoadDriver, request_mix
 from traced.demo.message_queue import Broker, MessageQueue
-from traced.demo.rollout import Rollout, Step
+from traced.demo.rollout import REPORTS_SAMPLED, Rollout, Step
 from traced.demo.sdk import SpanExporter
 from traced.demo.services import CONSUMERS, JOBS, ROLLOUT_CONSUMERS, ROUTES, SERVICES, Schedule, Tools, web
 from traced.demo.workers import BackgroundJob, QueueConsumer, wait_until
@@ -236,6 +236,8 @@ class Shop:
                 batch = faults.LOST_BATCH_SPANS
             case "inventory":
                 exporters.append(http_exporter(self._otlp_http))
+            case "reports":
+                identity = Identity(service, sampled=REPORTS_SAMPLED)
             case "catalog":
                 identity = Identity(service, host="shop-b", clock_ahead_seconds=faults.CLOCK_AHEAD_SECONDS)
             case _:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from traced.errors import StoreError
 from traced.metrics.series import OTHER, Labels, clean_label
-from traced.model.migration import Gate, Verdict
+from traced.model.migration import Gate, Phase, Verdict
 from traced.model.verdict import MigrationReport
 from traced.model.views import CaptureView, MigrationView
 
@@ -25,33 +26,46 @@ class MigrationCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Name the families without asking the views."""
-        return _migration_families()
+        return list(_migration_families().values())
 
     def collect(self) -> Iterable[Metric]:
         """Give every family, also those without a sample."""
-        families = verdict, seen, share, unknown, gap = _migration_families()
+        families = _migration_families()
         try:
             reports = self._migrations.reports()
         except StoreError:
             reports = ()  # a scrape says what else there is to say
         for report in reports:
-            name = clean_label(report.name)
-            for gate in report.gates:
-                for one in Verdict:
-                    verdict.add_metric([name, str(gate.gate), str(one)], gate.verdict is one)
-            for labels, value in self._limited({(one.service, one.message_schema_version): one.last_seen_unix_nano / 1e9 for one in report.consumers}):
-                seen.add_metric([name, *labels], value)
-            asked = report.gate(Gate.STOP_PUBLISH).consumers
-            for labels, value in self._limited({(one.consumer,): one.unseen_share for one in asked if one.unseen_share is not None}):
-                share.add_metric([name, *labels], value)
-            for labels, value in self._limited(_unknown_ratios(report)):
-                unknown.add_metric([name, *labels], value)
+            self._answers(report, families)
+            self._services(report, families)
         latest: dict[str, float] = {}
         for missed in self._captured.capture().gaps:
             latest[str(missed.reason)] = max(latest.get(str(missed.reason), 0.0), missed.until_unix_seconds)
         for reason, until in latest.items():
-            gap.add_metric([reason], until)
-        return families
+            families[_GAP].add_metric([reason], until)
+        return list(families.values())
+
+    def _answers(self, report: MigrationReport, families: Mapping[str, GaugeMetricFamily]) -> None:
+        """Add what is said of a migration as a whole."""
+        name = clean_label(report.name)
+        for phase in Phase:
+            families[_PHASE].add_metric([name, str(phase)], report.phase is phase)
+        for gate in report.gates:
+            for verdict in Verdict:
+                families[_VERDICT].add_metric([name, str(gate.gate), str(verdict)], gate.verdict is verdict)
+
+    def _services(self, report: MigrationReport, families: Mapping[str, GaugeMetricFamily]) -> None:
+        """Add what is said of each service that takes its messages."""
+        asked = report.gate(Gate.STOP_PUBLISH).consumers
+        values: dict[str, Mapping[Labels, float]] = {
+            _SEEN: {(one.service, one.message_schema_version): one.last_seen_unix_nano / 1e9 for one in report.consumers},
+            _OLD: {(one.service,): one.last_seen_unix_nano / 1e9 for one in report.consumers if one.side == "old"},
+            _SHARE: {(one.consumer,): one.unseen_share for one in asked if one.unseen_share is not None},
+            _UNKNOWN: _unknown_ratios(report),
+        }
+        for family, of_services in values.items():
+            for labels, value in self._limited(of_services):
+                families[family].add_metric([clean_label(report.name), *labels], value)
 
     def _limited(self, values: Mapping[Labels, float]) -> Iterable[tuple[Labels, float]]:
         cleaned: dict[Labels, float] = {}
@@ -71,28 +85,23 @@ def _unknown_ratios(report: MigrationReport) -> dict[Labels, float]:
     return {(service,): unknown[service] / count for service, count in taken.items() if count}
 
 
-def _migration_families() -> Sequence[GaugeMetricFamily]:
-    of = "migration"
-    return (
-        GaugeMetricFamily("traced_migration_verdict", "1 for the verdict that a gate has, 0 for the two others.", labels=(of, "gate", "verdict")),
-        GaugeMetricFamily(
-            "traced_migration_last_seen_seconds",
-            "When a service last took a version, in unix seconds.",
-            labels=(of, "service", "message_schema_version"),
-        ),
-        GaugeMetricFamily(
-            "traced_migration_unseen_share_upper_bound",
-            "The largest share of old use of a consumer that is still possible, at the migration's confidence.",
-            labels=(of, "service"),
-        ),
-        GaugeMetricFamily(
-            "traced_migration_unknown_version_ratio",
-            "Share of the messages that a service took of which the version is not known.",
-            labels=(of, "service"),
-        ),
-        GaugeMetricFamily(
-            "traced_capture_last_gap_timestamp_seconds",
-            "When something that was sent was last missed, in unix seconds, by why.",
-            labels=("reason",),
-        ),
-    )
+_VERDICT: Final = "traced_migration_verdict"
+_PHASE: Final = "traced_migration_phase"
+_SEEN: Final = "traced_migration_last_seen_seconds"
+_OLD: Final = "traced_migration_old_last_seen_seconds"
+_SHARE: Final = "traced_migration_unseen_share_upper_bound"
+_UNKNOWN: Final = "traced_migration_unknown_version_ratio"
+_GAP: Final = "traced_capture_last_gap_timestamp_seconds"
+_FAMILIES: Final = (
+    (_VERDICT, "1 for the verdict that a gate has, 0 for the two others.", ("migration", "gate", "verdict")),
+    (_PHASE, "1 for the phase that a migration is in, 0 for the others.", ("migration", "phase")),
+    (_SEEN, "When a service last took a version, in unix seconds.", ("migration", "service", "message_schema_version")),
+    (_OLD, "When a service last took the old schema in the window, in unix seconds.", ("migration", "service")),
+    (_SHARE, "The largest share of old use of a consumer that is still possible, at the migration's confidence.", ("migration", "service")),
+    (_UNKNOWN, "Share of the messages that a service took of which the version is not known.", ("migration", "service")),
+    (_GAP, "When something that was sent was last missed, in unix seconds, by why.", ("reason",)),
+)
+
+
+def _migration_families() -> dict[str, GaugeMetricFamily]:
+    return {name: GaugeMetricFamily(name, text, labels=labels) for name, text, labels in _FAMILIES}

@@ -19,7 +19,7 @@ from traced.model.verdict import ConsumerCount, ProducerCount
 MAX_COUNTS: Final = 1_000
 """Lines of consumers or of producers that a report has; the busiest stay."""
 _RECENT_SECONDS: Final = 86400.0
-"""What was not seen for so long (or for the longest period of a consumer) is over: somebody moved in the middle of the window."""
+"""What was not seen for so long is over, where nobody says the longest period: somebody moved in the middle of the window."""
 _CHANGE: Final = 2
 """How many times as many, or as few, in the second half of the window make a trend."""
 
@@ -121,7 +121,8 @@ def _lately(case: Case, old: Sequence[int], new: Sequence[int], period: float | 
     if not old or not new:
         return bool(old)
     longest = max((b - a for a, b in pairwise(old)), default=0) * MINUTE
-    pause = max(_RECENT_SECONDS, period or case.migration.longest_period_seconds or 0.0, 2.0 * longest)
+    said = period or case.migration.longest_period_seconds
+    pause = max(_RECENT_SECONDS if said is None else said, 2.0 * longest, MINUTE)
     return old[-1] * MINUTE >= new[-1] * MINUTE - pause
 
 
