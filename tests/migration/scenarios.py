@@ -229,6 +229,11 @@ SCENARIOS: dict[str, Scenario] = {
     "an empty store": open_(f"{EVERYTHING}", ()),
     "only producers": open_("consumer_not_seen service_silent", PUBLISHED),
     "no list": open_("no_inventory", MOVED, **settings(consumers=[])),
+    "a list on which nobody counts": open_(
+        "no_inventory",
+        PUBLISHED,
+        **settings(consumers=[{"service": "fax", "decommissioned": {"by": "ana", "at": at(30)}}, {"service": "mirror", "role": "relay"}]),
+    ),
     "an unlisted consumer of the new": open_("inventory_incomplete", (*MOVED, "ghost takes orders.v2")),
     "listed and silent": open_("consumer_not_seen", MOVED[:3], more=("shipping",)),
     "listed and never seen, by a wrong name": open_(

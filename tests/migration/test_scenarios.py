@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -77,6 +79,21 @@ def test_rows_in_any_order_and_in_parts_give_the_same_verdict(data: st.DataObjec
     cut = data.draw(st.integers(0, table.num_rows))
     parts = pa.concat_tables([shuffled.slice(cut), shuffled.slice(0, cut)])
     assert verdict(scenario, parts).as_dict() == verdict(scenario).as_dict()
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    scenario=st.sampled_from([one for one in SCENARIOS.values() if one.verdict == SAFE and one.gate is Gate.STOP_PUBLISH and "cutoff" not in one.settings]),
+    service=st.sampled_from(["billing", "shipping", "ghost", "order"]),
+    minutes=st.integers(1, 14 * 1440 - 2),
+    words=st.sampled_from(["", "p=0.01", "error", "replayed", "traces=0", "x3 p=?", "source=inherited"]),
+)
+def test_one_old_use_in_the_window_is_never_safe(scenario: Scenario, service: str, minutes: int, words: str) -> None:
+    place = {"two_destinations": "orders.v1", "two_messages": "orders#1", "one_message": "orders#1", "route": "api"}[scenario.shape]
+    old = scenario.settings.get("old", {}).get("destination", place) if scenario.shape == "two_destinations" else place
+    how = {"two_messages": "handled", "one_message": "source=attribute", "route": "from=/v1/orders"}.get(scenario.shape, "")
+    line = f"{service} takes {shlex.quote(old)} -{minutes}m {words} {how}"
+    assert verdict(replace(scenario, lines=(*scenario.lines, line))).verdict is not Verdict.SAFE
 
 
 @EVERY

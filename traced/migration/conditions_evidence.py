@@ -24,12 +24,16 @@ _PAUSE_OF_WINDOW: Final = 0.25
 
 
 def no_inventory(case: Case) -> Iterator[Reason]:
-    """Say where nobody listed the consumers: a list made from what was seen cannot name whom nobody sees."""
-    if not case.migration.consumers:
+    """Say where nobody listed the consumers: a list made from what was seen cannot name whom nobody sees.
+
+    A list on which nobody counts is none: that all of nobody has moved says nothing.
+    """
+    if not case.consumers:
         seen = sorted({one.identity.name for one in case.consumed(Stand.OLD, Stand.NEW, Stand.UNKNOWN)})
         beside = f"; seen were {listed(seen)}" if seen else ""
         advice = "List under `consumers` everybody who is subscribed, by asking the broker (kafka-consumer-groups.sh --list, rabbitmqctl list_bindings …)."
-        yield Reason(Code.NO_INVENTORY, State.UNKNOWN, f"no consumers are listed{beside}", "", (), (advice,))
+        what = "of the consumers that are listed none counts" if case.migration.consumers else "no consumers are listed"
+        yield Reason(Code.NO_INVENTORY, State.UNKNOWN, f"{what}{beside}", "", (), (advice,))
 
 
 def inventory_incomplete(case: Case) -> Iterator[Reason]:
@@ -173,10 +177,10 @@ def capture_gap(case: Case) -> Iterator[Reason]:
 
 def old_not_offered(case: Case) -> Iterator[Reason]:
     """Say where silence proves nothing, because there were too few old messages that anybody could have taken, or none for a while."""
-    if case.migration.contract or not case.consumers:
+    if case.migration.contract:
         return  # who calls chooses: nobody has to offer the old route
     offered, minutes = _offers(case)
-    rare = all(one.of.periodic for one in case.consumers)
+    rare = bool(case.consumers) and all(one.of.periodic for one in case.consumers)
     needed = max((one.runs or 1 for one in case.consumers), default=1) if rare else units_needed(case.migration.max_unseen_share, case.doubt)
     advice = "Keep publishing the old schema until this gate is SAFE, and see that its producers export their spans here."
     if offered < needed:

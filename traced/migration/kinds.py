@@ -80,11 +80,9 @@ class Kind:
 
     def example(self, rows: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
         """Give (last time, trace id high, low, span id) of the newest of some rows; None of no row."""
-        best = None
-        for row in np.flatnonzero(rows):
-            one = (int(self.last[row]), int(self.ids[0][row]), int(self.ids[1][row]), int(self.ids[2][row]))
-            best = one if best is None or one > best else best
-        return best
+        some = np.flatnonzero(rows)
+        newest = some[self.last[some] == self.last[some].max(initial=np.iinfo(np.int64).min)]
+        return max(((int(self.last[row]), int(self.ids[0][row]), int(self.ids[1][row]), int(self.ids[2][row])) for row in newest), default=None)
 
 
 def kinds(flows: pa.Table, bucket_minutes: int = LONGEST_BUCKET_MINUTES) -> tuple[Kind, ...]:
