@@ -82,6 +82,9 @@ def test_any_split_into_passes_any_order_and_restarts_give_the_same_sums(arrival
     late = Spans([replace(lines[n], arrival=arrivals[n] * 5 * 10**9) for n in order])
     log = kept(late, seconds=[5.0 * n for n in range(1, 6)], restarts=frozenset(5.0 * n for n in restarts))
     assert sums(log.parts) == EVERYTHING
+    # rows are told once, of spans that no earlier pass looked at
+    told = [(row["role"], row["trace_id_low"], row["span_id"], row["link_position"]) for row in log.rows]
+    assert len(told) == len(set(told))
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -62,3 +62,24 @@ def test_publications_beyond_the_limit_join_nothing_later(monkeypatch: pytest.Mo
         outcome = passes.run(spans(*lines).settled(), NOW)
         log.add(outcome.messages, outcome.flows)
     assert log.taken() == {("shop", "t", "bill", "message_id"): 1, ("", "t", "bill", ""): 1}
+
+
+def test_queries_are_asked_about_a_kind_once_whatever_ids_names_and_messages_hold(monkeypatch: pytest.MonkeyPatch):
+    passes = passes_of()
+    asked: list[str] = []
+    run = passes._workbench.run
+    monkeypatch.setattr(passes._workbench, "run", lambda query, *params: asked.append(query.name) or run(query, *params))
+    for number in range(3):
+        lines = [f"shop PRODUCER p{number}:p msg=kafka dest=t op=send id=m{number} partition={number} offset={number} name='order {number} send'"]
+        outcome = passes.run(spans(*lines).settled(), NOW)
+        assert [(row["message_id"], row["offset"]) for row in outcome.messages.to_pylist()] == [(f"m{number}", number)]
+    assert (asked.count("message_facts"), asked.count("message_versions")) == (1, 1)
+
+
+def test_more_kinds_than_are_kept_are_asked_about_anew(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("traced.analysis.messages.MAX_KINDS", 2)
+    passes = passes_of()
+    for number in range(3):
+        lines = [f"shop PRODUCER p{number}{n}:p msg=kafka dest=t{number}{n} op=send" for n in range(3)]
+        outcome = passes.run(spans(*lines).settled(), NOW)
+        assert sorted(row["destination"] for row in outcome.messages.to_pylist()) == [f"t{number}{n}" for n in range(3)]

@@ -101,7 +101,7 @@ class Messages:
             return NOTHING
         if not self._fixed:
             self._tell_rules()
-        facts = Facts(asked, self._fixed["message_spellings"])
+        facts = Facts(asked, self._fixed["message_spellings"], self._verbs)
         facts.ask_business_keys(tuple(rule.business_key_attribute for rule in self._rules.rules if rule.business_key_attribute))
         kinds = facts.kinds()
         facts.answer(self._known_facts.ask(kinds, lambda places: {"message_parts": kinds.some(places)}))
@@ -113,6 +113,7 @@ class Messages:
         """Give the workbench what does not change: spellings, names of operations, and rules."""
         spellings = {name: self._workbench.run(self._queries[name]) for name in ("message_spellings", "message_verbs")}
         self._fixed = spellings | rule_tables(self._rules)
+        self._verbs = frozenset(word for word, _ in self._fixed["message_verbs"].column("verbs")[0].as_py())
         self._known_facts = _Answers(self._workbench, self._queries["message_facts"], self._fixed)
         self._known_versions = _Answers(self._workbench, self._queries["message_versions"], self._fixed)
 

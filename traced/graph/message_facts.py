@@ -18,7 +18,7 @@ CREATE, SEND, RECEIVE, PROCESS, SETTLE = range(1, 6)
 _OPERATIONS: Final = {"create": CREATE, "send": SEND, "receive": RECEIVE, "process": PROCESS, "settle": SETTLE}
 _OF_ONE: Final = ("id", "partition", "offset", "ce_id", "key", "attempt", "batch", "queued")
 """Facts (of message_spellings.sql) that differ from message to message."""
-_BESIDE: Final = ("name", "messaging_system", "messaging_destination", "messaging_operation", "server_address", "rpc_method")
+_BESIDE: Final = ("messaging_system", "messaging_destination", "messaging_operation", "server_address", "rpc_method")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ class Facts:
         says: it carries any attribute of messages.
     """
 
-    def __init__(self, parts: Parts, spellings: pa.Table) -> None:
-        """Take what is asked about, and the answer of `message_spellings.sql`."""
+    def __init__(self, parts: Parts, spellings: pa.Table, verbs: frozenset[str]) -> None:
+        """Take what is asked about, the answer of `message_spellings.sql`, and the words of `message_verbs.sql`."""
         self.parts = parts
+        self._verbs = verbs
         self._entries = Entries(parts.table.column("message_attributes"))
         self._spellings: dict[str, list[str]] = {}
         for row in spellings.sort_by("rank").to_pylist():
@@ -71,10 +72,17 @@ class Facts:
         of_one = {key for fact in _OF_ONE for key in self._spellings.get(fact, ())}
         table = self.parts.table
         same = self._entries.alike(lambda key: key not in of_one)
-        beside = (hashed(Codes.from_column(table.column(name))) for name in _BESIDE)
+        beside = [hashed(Codes.from_column(table.column(name))) for name in _BESIDE]
+        # names may hold ids and be without number; only the words count that name an operation
+        names = Codes.from_column(table.column("name"))
+        beside.append(hashed(Codes(names.of, [self._words(name) for name in names.texts])))
         plain = (np.asarray(table.column(name)).astype(np.uint64) for name in ("kind", "is_link"))
         asked, self._of = _asked(mix(same, self._entries.any.astype(np.uint64), *plain, *beside), table)
         return asked
+
+    def _words(self, name: str) -> str:
+        words = name.lower().split(" ")
+        return "/".join(word if word in self._verbs else "" for word in (words[0], words[-1]))
 
     def answer(self, facts: pa.Table) -> None:
         """Take the answer of `message_facts.sql`."""
@@ -146,8 +154,7 @@ class Facts:
         whole = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")
         numbers = pc.cast(pc.if_else(whole, texts, None), pa.int64())
         found, known = np.asarray(pc.fill_null(numbers, 0)).astype(np.int64), np.asarray(numbers.is_valid())
-        if name == "offset":
-            known &= found >= 0  # -1 is unknown
+        known &= (found >= 0) & (found <= _MOST.get(name, _MOST_OF_ALL))  # an offset of -1 is unknown
         if name == "attempt":
             # Celery counts what came before this attempt
             found += self._entries.have_key(at, "celery.retries")
@@ -187,6 +194,9 @@ class Facts:
         return self._entries.key(int(self._place(name)[number]))
 
 
+_MOST_OF_ALL: Final = 2**62
+_MOST: Final = {"batch": 1_000_000, "attempt": 1_000_000, "queued": 10**12}
+"""What is more says nothing: sums of what strangers count must not overflow."""
 _FACT_OF: Final = {"message_id": "id", "cloudevents_id": "ce_id", "message_key": "key"}
 
 

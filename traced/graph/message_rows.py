@@ -18,6 +18,7 @@ from traced.graph.message_spans import MessageSpans, Publications
 from traced.graph.relation import Relation
 from traced.graph.weights import probabilities
 from traced.model.messages import MESSAGES, JoinedBy, Role, VersionSource
+from traced.model.span import UNKNOWN_SERVICE
 
 REPLAYED_AFTER_NANOS: Final = 7 * 86_400 * 10**9
 """What is taken so long after it was published is a replay: Kafka keeps a week by default, and a consumer that runs once a week leaves nothing older."""
@@ -48,7 +49,7 @@ class RowBuilder:
         self._speakers = self._find_speakers()
         outside = self._links.take(pa.array(spans.parts.outside))
         between = len(spans.parts.links)
-        name = pa.array(["" if text == "unknown_service" else text for text in made.forest.service.texts], pa.string())
+        name = pa.array(["" if text == UNKNOWN_SERVICE else text for text in made.forest.service.texts], pa.string())
         space = pa.array(made.forest.namespaces, pa.string())
         self._name = _joined(name.take(pa.array(spans.service)), between, outside.column("service_name"))
         self._space = _joined(space.take(pa.array(spans.service)), between, outside.column("service_namespace"))
