@@ -21,6 +21,7 @@ from traced.demo.message_queue import Message
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_SECONDS = 60.0
+ATTEMPTS = 3
 _POLL_SECONDS = 0.02
 
 
@@ -29,39 +30,50 @@ def rabbitmq(directory: Path) -> Iterator[int]:
     """Start a broker that keeps all it has in a directory, and give its port; the test is skipped where there is none to start."""
     if not SERVER.exists():
         pytest.skip("RabbitMQ is not installed (Debian: rabbitmq-server)")
-    port, distribution, names = _free_port(), _free_port(), _free_port()
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
-    (directory / "enabled_plugins").write_text("[].\n")
-    environment = os.environ | {
-        "HOME": str(directory),
+    for attempt in range(ATTEMPTS):
+        # a port that is free may be somebody's a moment later
+        place, port = directory / str(attempt), _free_port()
+        environment = _environment(place, port)
+        with (place / "output").open("w") as output:
+            process = subprocess.Popen([SERVER], env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            if _answers(port, process):
+                yield port
+                return
+        finally:
+            _end(process, environment)
+    pytest.skip(f"RabbitMQ did not start: {(place / 'output').read_text()[-400:]}")
+
+
+def _environment(place: Path, port: int) -> dict[str, str]:
+    place.mkdir(parents=True)
+    (place / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
+    (place / "enabled_plugins").write_text("[].\n")
+    return os.environ | {
+        "HOME": str(place),
         "RABBITMQ_NODENAME": f"traced-{port}@localhost",
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "RABBITMQ_MNESIA_BASE": str(directory / "data"),
-        "RABBITMQ_LOG_BASE": str(directory / "log"),
-        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
-        "RABBITMQ_PID_FILE": str(directory / "pid"),
+        "RABBITMQ_DIST_PORT": str(_free_port()),
+        "RABBITMQ_MNESIA_BASE": str(place / "data"),
+        "RABBITMQ_LOG_BASE": str(place / "log"),
+        "RABBITMQ_CONFIG_FILE": str(place / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(place / "enabled_plugins"),
+        "RABBITMQ_PID_FILE": str(place / "pid"),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(names),
+        "ERL_EPMD_PORT": str(_free_port()),
     }
-    with (directory / "output").open("w") as output:
-        process = subprocess.Popen([SERVER], env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _end(process: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
+    process.terminate()
     try:
-        if not _answers(port, process):
-            pytest.skip(f"RabbitMQ did not start: {(directory / 'output').read_text()[-400:]}")
-        yield port
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        # the daemon by which Erlang's nodes find each other outlives them
-        subprocess.run(["epmd", "-kill"], env=environment, check=False, capture_output=True)
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    # the daemon by which Erlang's nodes find each other outlives them
+    subprocess.run(["epmd", "-kill"], env=environment, check=False, capture_output=True)
 
 
 def _free_port() -> int:
