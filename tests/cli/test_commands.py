@@ -384,7 +384,8 @@ def steps_of_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Steps:
     class Shop:
         requests_sent = 200
 
-        def __init__(self, otlp_grpc: str, otlp_http: str, *, requests_per_second: float) -> None:
+        def __init__(self, otlp_grpc: str, otlp_http: str, *, requests_per_second: float, rollout: object) -> None:
+            assert rollout is None
             steps.append(f"shop reports to {otlp_grpc} and {otlp_http} at {requests_per_second}")
 
         def start(self) -> None:

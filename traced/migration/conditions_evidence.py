@@ -189,7 +189,7 @@ def old_not_offered(case: Case) -> Iterator[Reason]:
         return
     pause, allowed = (
         _longest_pause(case, minutes),
-        max(case.migration.longest_period_seconds or 0.0, case.migration.min_window_seconds * _PAUSE_OF_WINDOW),
+        max(case.migration.longest_period_seconds or 0.0, case.migration.min_window_seconds * _PAUSE_OF_WINDOW, _resolution(case)),
     )
     if pause > allowed:
         detail = f"the old schema was not on offer throughout: for {duration(pause)} of the window none was published"
@@ -219,6 +219,11 @@ def _longest_pause(case: Case, minutes: list[int]) -> float:
     """Give the longest time in the exposed part of the window in which nothing old was published."""
     inside = [min(max(minute * MINUTE, case.window.since), case.window.exposed_until) for minute in minutes]
     return max(b - a for a, b in pairwise([case.window.since, *inside, case.window.exposed_until]))
+
+
+def _resolution(case: Case) -> float:
+    """Give the pause that rows of counts cannot tell from none: what came first in one of them and last in the next."""
+    return 2.0 * MINUTE * max((one.kind.bucket_minutes for one in case.belonging), default=1)
 
 
 def service_silent(case: Case) -> Iterator[Reason]:
