@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from traced.config import Settings
-from traced.daemon import analyze_requests
+from traced.file_analysis import analyze_requests
 from traced.model.batch import Signal
 from traced.model.input import InputRequest
 from traced.receiver.json_requests import traces_from_json

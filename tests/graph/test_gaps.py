@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from spans import many, spans
 
@@ -39,6 +39,7 @@ def children(draw: st.DrawFn) -> list[tuple[int, int]]:
     return [(start, start + draw(st.integers(0, 60))) for start in draw(st.lists(st.integers(0, 99), min_size=1, max_size=8))]
 
 
+@settings(deadline=None)
 @given(children())
 def test_the_longest_stretch_is_the_one_that_counting_finds(times: list[tuple[int, int]]) -> None:
     made = related("web SERVER a ~100ms", *(f"web INTERNAL c{n}<a +{start}ms ~{end - start}ms" for n, (start, end) in enumerate(times)))

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from store_parts import crash, make_batch, open_store, store_all
 
-from traced import daemon
+from traced import daemon, file_analysis
 from traced.config import Settings, StoreSettings
 from traced.errors import QueryError
 from traced.store import segment_check
@@ -93,10 +93,11 @@ def test_the_analysis_of_a_daemon_and_of_files_has_them_below_its_store(tmp_path
         return Workbench(spill=spill)
 
     monkeypatch.setattr(daemon, "Workbench", opened)
+    monkeypatch.setattr(file_analysis, "Workbench", opened)
     settings = Settings(store=StoreSettings(data_dir=tmp_path, max_spill_bytes=2**27))
     bench = daemon.Daemon(settings).analysis._workbench
     assert where(bench._connection) == (str(tmp_path / "spill" / "analysis"), "128.0 MiB")
-    daemon.analyze_requests([], settings)
+    file_analysis.analyze_requests([], settings)
     assert given[0] == Spill(tmp_path / "spill", 2**27)
     assert given[1] == replace(given[0], directory=given[1].directory)
     assert "traced-analyze-" in str(given[1].directory)
