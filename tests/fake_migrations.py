@@ -1,13 +1,9 @@
-"""A view of migrations over flows that are written as lines (see migration/flow_lines.py), judged by the real rules."""
+"""A view of migrations over flows that are written as lines (see flow_lines.py), judged by the real rules."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent / "migration"))
 
 from flow_lines import NOW, flows, migration, seen
 

@@ -54,28 +54,7 @@ WHERE flows."minute" >= $first_minute
     AND is_wanted($environments, environment)
     AND is_wanted($services, service_name)
     AND is_wanted($groups, consumer_group)
-GROUP BY
-    -- by what is selected, not by the minute of a row
-    1,
-    role,
-    environment,
-    service_namespace,
-    service_name,
-    consumer_group,
-    system,
-    destination,
-    dead_letter,
-    producer_namespace,
-    producer_name,
-    producer_destination,
-    joined_by,
-    message_schema_version,
-    version_source,
-    version_key,
-    disposition,
-    probability,
-    error,
-    replayed,
-    tombstone
+-- by the stretch that is selected, not by the minute of a row
+GROUP BY ALL
 HAVING sum(messages) > 0
 ORDER BY 1, role, service_name, consumer_group, destination, message_schema_version

@@ -74,27 +74,6 @@ FROM (
     FROM logged_messages
     WHERE arrival_time_unix_nano BETWEEN $since AND $until
 )
-GROUP BY
-    "minute",
-    role,
-    environment,
-    service_namespace,
-    service_name,
-    consumer_group,
-    system,
-    destination,
-    dead_letter,
-    producer_namespace,
-    producer_name,
-    producer_destination,
-    joined_by,
-    message_schema_version,
-    version_source,
-    version_key,
-    disposition,
-    probability,
-    error,
-    replayed,
-    tombstone
+GROUP BY ALL
 HAVING sum(messages) <> 0 OR count(*) FILTER (first_of_its_trace OR at_least) > 0
 ORDER BY "minute"

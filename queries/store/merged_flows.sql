@@ -63,27 +63,6 @@ FROM (
     UNION ALL BY NAME
     FROM read_parquet($files, union_by_name => true)
 )
-GROUP BY
-    "minute",
-    role,
-    environment,
-    service_namespace,
-    service_name,
-    consumer_group,
-    system,
-    destination,
-    dead_letter,
-    producer_namespace,
-    producer_name,
-    producer_destination,
-    joined_by,
-    message_schema_version,
-    version_source,
-    version_key,
-    disposition,
-    probability,
-    error,
-    replayed,
-    tombstone
+GROUP BY ALL
 HAVING sum(messages) <> 0 OR sum(traces) <> 0 OR sum(delays) <> 0 OR sum(at_least) <> 0
 ORDER BY "minute"

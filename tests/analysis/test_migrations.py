@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "migration"))
-
 from flow_lines import DAY, NOW, flows, migration, services
 
 from traced.analysis.migration_counts import MAX_VERSIONS, OTHER, MigrationCounts
@@ -65,7 +60,7 @@ class World:
         self.learn()
 
     def learn(self) -> None:
-        self.migrations.learn(flows(()), services(self.log.lines), frozenset())
+        self.migrations.learn(flows(()), services(self.log.lines), frozenset)
 
 
 def verdict(world: World) -> Verdict:
@@ -134,6 +129,16 @@ def test_long_windows_are_read_by_the_hour_and_short_ones_by_the_minute():
     ((window, seconds),) = short.log.asked
     assert (seconds, window.until) == (60, NOW + 1)
     assert window.until - window.since < 3 * DAY
+
+
+def test_the_log_is_read_once_for_all_migrations_that_are_judged_alike_and_each_keeps_its_place():
+    log = Log(MOVED)
+    named = [("b", "14d"), ("a", "1h"), ("c", "14d")]
+    configured = [migration(SETTINGS | {"name": name, "min_window": window}) for name, window in named]
+    migrations = Migrations(configured, log, Known(Capture, lambda: float(NOW)))
+    assert [report.name for report in migrations.reports()] == ["b", "a", "c"]
+    # and once more for those that nobody configured
+    assert sorted(seconds for _, seconds in log.asked) == [0, 60, 3600]
 
 
 def test_a_name_that_is_not_configured_is_not_found_and_the_others_are_named():

@@ -6,15 +6,13 @@ import http.server
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from cli_runs import Run
+from cli_runs import Run, served
 
 from traced.api.app import build_app
 from traced.api.routes import api_routes
@@ -98,16 +96,8 @@ def world() -> World:
 def url(world: World) -> Iterator[str]:
     everything = cast("Any", world)
     app = build_app(api_routes(Sources(*[everything] * 8)), bound_host="127.0.0.1")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with served(app) as served_at:
+        yield served_at
 
 
 def test_what_to_fix_first_comes_before_the_findings(run: Run, url: str) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
-import uvicorn
-from cli_runs import Run
+from cli_runs import Run, served
 from fake_migrations import MOVED, PUBLISHED, SILENT, STRAGGLER, FakeMigrations
 
 from traced.api.app import build_app
@@ -31,15 +27,7 @@ def serve() -> Iterator[Serve]:
             nothing = cast("Any", None)
             migrations = FakeMigrations(lines, **changed)
             app = build_app(api_routes(Sources(nothing, nothing, nothing, nothing, nothing, nothing, migrations, nothing)), bound_host="127.0.0.1")
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-            thread = threading.Thread(target=server.run, args=([listener],))
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(setattr, server, "should_exit", True)
-            while not server.started:
-                time.sleep(0.01)
-            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+            return stack.enter_context(served(app))
 
         yield serving
 

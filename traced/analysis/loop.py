@@ -270,7 +270,7 @@ class Analysis:
         self._untold.extend(
             (
                 lambda: self._message_log.add(outcome.messages, outcome.flows),
-                lambda: self.migrations.learn(outcome.flows, self._passes.reporting, self._passes.absences.parts.in_parts()),
+                lambda: self.migrations.learn(outcome.flows, self._passes.reporting, self._passes.absences.parts.in_parts),
                 lambda: self._edges.add(outcome.edges, until / 1e9, outcome.minutes),
                 lambda: self._edges.explain(self._passes.meaning()),
                 lambda: self.messages.add(outcome.messages, outcome.flows),

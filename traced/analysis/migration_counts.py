@@ -32,7 +32,7 @@ class MigrationCounts:
 
     def add(self, flows: pa.Table) -> None:
         """Count what a pass yielded, as FLOWS."""
-        if not self._migrations or not flows.num_rows:
+        if not flows.num_rows:
             return
         together = flows.select([*_NEEDED, "messages"]).group_by(list(_NEEDED)).aggregate([("messages", "sum")])
         for row in together.to_pylist():

@@ -100,16 +100,17 @@ class Migrations:
             key = (record.migration, record.gate)
             self._history[key] = (*self._history.get(key, ()), record)
 
-    def learn(self, flows: pa.Table, services: Mapping[str, float], tail_sampled: frozenset[str]) -> None:
+    def learn(self, yielded: pa.Table, services: Mapping[str, float], tail_sampled: Callable[[], frozenset[str]]) -> None:
         """Take what a pass yielded; by the thread of the analysis.
 
         Args:
-            flows: how many messages there were of a kind, as FLOWS.
+            yielded: how many messages there were of a kind, as FLOWS.
             services: when each service sent its last span (unix seconds).
-            tail_sampled: those whose traces are kept in parts, or by their outcome.
+            tail_sampled: names those whose traces are kept in parts, or by their outcome; not asked where no migration is configured.
         """
-        self.counts.add(flows)
-        self._services, self._tail_sampled = dict(services), tail_sampled
+        if self.configured:
+            self.counts.add(yielded)
+            self._services, self._tail_sampled = dict(services), tail_sampled()
 
     # ------------------------------------------------------------------ what is asked
 
@@ -183,15 +184,16 @@ class Migrations:
         self._record((gate for report in self._reports for gate in report.gates), explicit=False)
 
     def _assess(self, migrations: Sequence[Migration], until: float, accepted: Sequence[Acceptance] = ()) -> tuple[MigrationReport, ...]:
+        """Judge migrations; the log is read once for all that are judged by the minute, and once for all others."""
         seen = Seen(self._known.capture(), self._services, until, self._tail_sampled)
-        return tuple(self._one(migration, seen, accepted) for migration in migrations)
-
-    def _one(self, migration: Migration, seen: Seen, accepted: Sequence[Acceptance]) -> MigrationReport:
-        fine = migration.min_window_seconds <= FINE_SECONDS
-        seconds, until = (_MINUTE if fine else _HOUR), seen.as_of_unix_seconds
-        since = max(0.0, until - FINE_WINDOWS * FINE_SECONDS) if fine else 0.0
-        flows = self._flows.flows(Window(since, until + 1), seconds, histograms=False)
-        return assess((migration,), flows, seen, accepted=accepted, bucket_minutes=seconds // _MINUTE)[0]
+        made: dict[str, MigrationReport] = {}
+        for fine in (True, False):
+            alike = [migration for migration in migrations if (migration.min_window_seconds <= FINE_SECONDS) is fine]
+            if alike:
+                since, seconds = (max(0.0, until - FINE_WINDOWS * FINE_SECONDS), _MINUTE) if fine else (0.0, _HOUR)
+                counted = self._flows.flows(Window(since, until + 1), seconds, histograms=False)
+                made |= {one.name: one for one in assess(alike, counted, seen, accepted=accepted, bucket_minutes=seconds // _MINUTE)}
+        return tuple(made[migration.name] for migration in migrations)
 
     def _named(self, name: str) -> Migration:
         for migration in self.configured:

@@ -8,6 +8,7 @@ from traced.api.openapi_shapes import (
     COUNT,
     FREE,
     NUMBER,
+    PLACE,
     SPAN_ID,
     TEXT,
     TEXTS,
@@ -31,7 +32,6 @@ from traced.model.span import SpanKind, StatusCode
 from traced.model.suspect import SuspectKind
 
 _ERROR = {"status": WHOLE, "error_code": TEXT, "message": TEXT, "next_safe_actions": TEXTS}
-_PLACE = object_of({"trace_id": TRACE_ID, "span_id": SPAN_ID})
 _LEVEL: Json = {"type": "string", "enum": [str(level) for level in Level]}
 _CONFIDENCE: Json = {"type": "number", "minimum": 0, "maximum": 1}
 
@@ -52,7 +52,7 @@ _FINDING = object_of(
         "last_seen": TIME,
         "message": TEXT,
         "how_to_fix": TEXT,
-        "examples": list_of(_PLACE),
+        "examples": list_of(PLACE),
         "context": FREE,
     },
     description="All open occurrences that share id, cause, service, peer and signal_name.",
@@ -86,7 +86,7 @@ _OCCURRENCE = object_of(
         "service": TEXT,
         "peer": or_null(TEXT),
         "missing_span_id": or_null(SPAN_ID),
-        "matched": or_null(_PLACE),
+        "matched": or_null(PLACE),
         "confidence": _CONFIDENCE,
         "level": _LEVEL,
         "signal_name": TEXT,

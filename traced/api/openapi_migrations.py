@@ -7,11 +7,10 @@ from typing import Final
 from traced.api.openapi_shapes import (
     COUNT,
     NUMBER,
-    SPAN_ID,
+    PLACE,
     TEXT,
     TEXTS,
     TIME,
-    TRACE_ID,
     TRUTH,
     Json,
     json_of,
@@ -29,7 +28,6 @@ def _one_of(values: type[Gate | Phase | Shape | State | Verdict | Code]) -> Json
     return {"type": "string", "enum": [str(value) for value in values]}
 
 
-_PLACE: Final = object_of({"trace_id": TRACE_ID, "span_id": SPAN_ID})
 _CODE: Final = _one_of(Code)
 _VERDICT: Final = object_of(
     {
@@ -45,8 +43,8 @@ _VERDICT: Final = object_of(
         "valid_until": TIME,
         "window": object_of({"from": TIME, "to": TIME, "exposed_until": TIME, "needed_seconds": COUNT, "listened_seconds": COUNT}),
         "confidence": NUMBER,
-        "reasons": list_of(object_of({"code": _CODE, "state": _one_of(State), "consumer": or_null(TEXT), "detail": TEXT, "examples": list_of(_PLACE)})),
-        "conditions": list_of(object_of({"name": _CODE, "state": _one_of(State), "detail": TEXT, "examples": list_of(_PLACE)})),
+        "reasons": list_of(object_of({"code": _CODE, "state": _one_of(State), "consumer": or_null(TEXT), "detail": TEXT, "examples": list_of(PLACE)})),
+        "conditions": list_of(object_of({"name": _CODE, "state": _one_of(State), "detail": TEXT, "examples": list_of(PLACE)})),
         "consumers": list_of(
             object_of(
                 {

@@ -67,3 +67,6 @@ def operation(name: str, summary: str, answer: Json, *parameters: Json, errors: 
 def parameter(place: str, name: str, schema: Json, description: str) -> Json:
     """Describe a parameter; those of a path are required."""
     return {"in": place, "name": name, "required": place == "path", "schema": schema, "description": description}
+
+
+PLACE: Json = object_of({"trace_id": TRACE_ID, "span_id": SPAN_ID})

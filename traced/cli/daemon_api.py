@@ -49,14 +49,16 @@ class DaemonApi:
             UnreachableError: nobody answers, or not a daemon.
             TracedError: the daemon answered with an error, which is passed on as it is.
         """
-        query = urlencode({name: value for name, value in params.items() if value is not None})
-        url = f"{self._url}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
+        query, url = urlencode({name: value for name, value in params.items() if value is not None}), self._at(path)
         return self._ask(urllib.request.Request(f"{url}?{query}" if query else url, headers={"Accept": "application/json"}))  # noqa: S310 - scheme checked above
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Post a JSON body to `/api/v1/` and the path; errors as with `get`."""
+    def post(self, *path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Post a JSON body to `/api/v1/` and the path's parts; errors as with `get`."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        return self._ask(urllib.request.Request(f"{self._url}/api/v1/{path}", json.dumps(body).encode(), headers))  # noqa: S310 - scheme checked above
+        return self._ask(urllib.request.Request(self._at(path), json.dumps(body).encode(), headers))  # noqa: S310 - scheme checked above
+
+    def _at(self, path: tuple[str, ...]) -> str:
+        return f"{self._url}/api/v1/{'/'.join(quote(part, safe='') for part in path)}"
 
     def metrics(self) -> str:
         """Ask for `/metrics` as text; errors as with `get`."""

@@ -83,7 +83,7 @@ def check(
     from traced.model.migration import EXIT_CODES, Verdict  # noqa: PLC0415 - `traced --help` has no use for it
 
     accepted = [_accepted(one) for one in accept or ()]
-    answer = _api(url).post(f"migrations/{_quoted(name)}/check", {"gate": str(gate), "accept": accepted})
+    answer = _api(url).post("migrations", name, "check", body={"gate": str(gate), "accept": accepted})
     code = EXIT_CODES[Verdict(answer["verdict"])]
     if report_only:
         say(f"report only: without it the exit code is {code}")
@@ -141,12 +141,6 @@ def _share(value: float | None) -> str:
 
 def _probability(one: dict[str, Any]) -> str:
     return "unknown" if one["p"] is None else f"{one['p']:g} ({one['p_source']})"
-
-
-def _quoted(name: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415 - `traced --help` has no use for it
-
-    return quote(name, safe="")
 
 
 def _api(url: str) -> Any:

@@ -61,7 +61,7 @@ def query(
         body["sql"] = _sql_of(Path(name))
     else:
         body["name"] = name
-    _print(api.post("query", body), output)
+    _print(api.post("query", body=body), output)
 
 
 def parameters(given: Sequence[str]) -> dict[str, Any]:

@@ -186,13 +186,6 @@ class Facts:
         """Say which attributes identify messages across redrives."""
         self._business_keys = keys
 
-    def answered_by(self, name: str, number: int) -> str:
-        """Name the attribute that answered."""
-        if name in self._answers.column_names:
-            keys = self.codes(f"{name}_key")
-            return keys.texts[int(keys.of[number])]
-        return self._entries.key(int(self._place(name)[number]))
-
 
 _MOST_OF_ALL: Final = 2**62
 _MOST: Final = {"batch": 1_000_000, "attempt": 1_000_000, "queued": 10**12}

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from traced.errors import StoreError
-from traced.metrics.series import OTHER, Labels, clean_label
+from traced.metrics.series import Labels, SeriesLimit, clean_label
 from traced.model.migration import Gate, Phase, Verdict
 from traced.model.verdict import MigrationReport
 from traced.model.views import CaptureView, MigrationView
@@ -71,9 +71,8 @@ class MigrationCollector(Collector):
         cleaned: dict[Labels, float] = {}
         for labels, value in values.items():
             shown = tuple(clean_label(text) for text in labels)
-            shown = shown if shown in cleaned or len(cleaned) < self._max_series else (OTHER,) * len(shown)
             cleaned[shown] = max(cleaned.get(shown, value), value)
-        return cleaned.items()
+        return SeriesLimit(self._max_series).apply(cleaned, max)[0].items()
 
 
 def _unknown_ratios(report: MigrationReport) -> dict[Labels, float]:

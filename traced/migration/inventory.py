@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from traced.migration.belonging import Stand, stand
-from traced.migration.kinds import MINUTE, Kind
+from traced.migration.kinds import Kind
 from traced.model.messages import Role
 from traced.model.migration import Listed, Migration
 
@@ -89,9 +89,3 @@ def gone(listed: Listed, kind: Kind, at: float) -> bool:
 def decommissioned(listed: Listed, at: float) -> bool:
     """Say whether a consumer is said to be gone at a time."""
     return listed.decommissioned_unix_seconds is not None and listed.decommissioned_unix_seconds <= at
-
-
-def newest_minute(kind: Kind, until: float) -> int | None:
-    """Give the newest minute before a time in which something came that is not taken back."""
-    rows = (kind.left > 0) & (kind.minutes * MINUTE < until)
-    return int(kind.minutes[rows].max()) if rows.any() else None
