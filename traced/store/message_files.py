@@ -7,7 +7,6 @@ So it can be told which of the files of a directory hold the same rows, whoever 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from traced.model.messages import FLOWS, MESSAGES
 from traced.store.parquet import STORE_VERSION, InterruptedWorkError, Stop, never
 from traced.store.reading import conform
-from traced.store.sealed_files import sync_file
+from traced.store.sealed_files import file_sum, sync_file
 from traced.store.segment import sync_directory
 
 SCHEMAS: Final = {"messages": MESSAGES, "flows": FLOWS}
@@ -29,7 +28,6 @@ MINUTE_NANOS: Final = 60_000_000_000
 
 _ROW_GROUP_ROWS: Final = 131_072
 _BATCH_ROWS: Final = 16_384
-_CHUNK: Final = 2**20
 _NAME: Final = re.compile(r"^(messages|flows)-(\d{8,})\.parquet$")
 _PREFIX: Final = "traced."
 _TIMES: Final = ("minute", "time_unix_nano", "arrival_time_unix_nano", "first_time_unix_nano", "last_time_unix_nano")
@@ -125,7 +123,7 @@ def write_file(
             return None
         if durable:
             sync_file(temporary)
-        size, checksum = _sum(temporary)
+        size, checksum = file_sum(temporary)
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -211,7 +209,7 @@ def check_file(path: Path, file: LogFile, stop: Stop = never) -> None:
         OSError: it differs, or is not there.
         InterruptedWorkError: `stop` said so.
     """
-    if _sum(path, stop) != (file.size_bytes, file.checksum):
+    if file_sum(path, stop) != (file.size_bytes, file.checksum):
         raise OSError(f"{path.name} differs from its checksum")
 
 
@@ -227,16 +225,4 @@ def describe_file(path: Path, table: str, number: int) -> LogFile:
     except (KeyError, ValueError) as error:
         raise OSError(f"{path.name} has no footer of ours: {error}") from None
     rows = sum(part.num_rows for part in read_rows(path, table))
-    return LogFile(table, number, first, last, rows, first_arrival, last_arrival, *_sum(path))
-
-
-def _sum(path: Path, stop: Stop = never) -> tuple[int, int]:
-    """Give the size of a file and its CRC-32."""
-    size = checksum = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            if stop():
-                raise InterruptedWorkError
-            size += len(chunk)
-            checksum = zlib.crc32(chunk, checksum)
-    return size, checksum
+    return LogFile(table, number, first, last, rows, first_arrival, last_arrival, *file_sum(path))

@@ -145,6 +145,16 @@ def _decode(path: Path, stop: Stop) -> None:
 
 
 def _sum(path: Path, stop: Stop = never) -> _Sum:
+    return _Sum(*file_sum(path, stop), _footer_sum(path))
+
+
+def file_sum(path: Path, stop: Stop = never) -> tuple[int, int]:
+    """Give the size of a file and its CRC-32.
+
+    Raises:
+        OSError: it cannot be read.
+        InterruptedWorkError: `stop` said so.
+    """
     size = checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -152,7 +162,7 @@ def _sum(path: Path, stop: Stop = never) -> _Sum:
                 raise InterruptedWorkError
             size += len(chunk)
             checksum = zlib.crc32(chunk, checksum)
-    return _Sum(size, checksum, _footer_sum(path))
+    return size, checksum
 
 
 def _footer_sum(path: Path) -> int:
